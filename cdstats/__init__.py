@@ -1,13 +1,12 @@
 """Pixel statistics of change-detection masks, and losses of saved predictions.
 
 `cdstats.ratio` counts changed and unchanged pixels, `cdstats.weights` derives class
-weights from them, `cdstats.audit` looks for what is wrong with masks, `cdstats.loss`
-scores saved predictions, `cdstats.errors` maps where they are wrong,
-`cdstats.verify` checks the signature of a score, `cdstats.compare` sets several models
-side by side,
-`cdstats.report` and `cdstats.plot` show all of it, `cdstats.ChangeMetric` gives the
-same numbers in a training loop, and `cdstats.losses` holds the losses for training.
-Names are loaded when they are first used, so that importing the package costs nothing.
+weights from them, and `cdstats.audit` checks masks for problems. `cdstats.loss` scores
+saved predictions, `cdstats.errors` maps their errors, `cdstats.compare` compares
+several models, and `cdstats.verify` checks the signature of a score. `cdstats.report`
+and `cdstats.plot` write reports and figures. For training, `cdstats.ChangeMetric`
+computes the same numbers in a loop, and `cdstats.losses` provides the losses. Names are
+imported when they are first used, so importing the package is fast.
 """
 
 from __future__ import annotations
@@ -81,7 +80,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - what a module holds
-    if name == "report":  # the package of reports, which is called as the command is
+    if name == "report":  # this package can be called like the command
         return import_module("cdstats.report")
     if name not in _HOMES:
         raise AttributeError(f"module 'cdstats' has no attribute {name!r}")

@@ -1,7 +1,7 @@
 """Write ``docs/figures``: the figures of the pages, drawn from the sample masks.
 
 Run ``python docs/generate_figures.py`` after a change of the figures. The predictions
-are made up here: blurred masks with smooth noise, less of it for a later epoch.
+are artificial: blurred masks with smooth noise, which decreases with the epoch.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def read_mask(file: Path) -> NDArray[np.bool_]:
 
 
 def draw(folder: Path) -> None:
-    """Draw the figures of the pages into a folder."""
+    """Draw the figures of the pages and write them to a folder."""
     with tempfile.TemporaryDirectory() as saved:
         models = save_predictions(Path(saved))
         cdstats.plot(

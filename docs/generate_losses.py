@@ -1,7 +1,7 @@
-"""Write ``docs/losses.md``: formula, range, edges and source of each loss and metric.
+"""Write ``docs/losses.md``: formula, range, edge cases and source of all losses.
 
-Formulas, parameters, sources and pitfalls are those of the catalogue, values at the
-edges are computed, and formulas of metrics are written down by running them on symbols.
+Formulas, parameters, sources and pitfalls come from the catalogue. The values of edge
+cases are computed. The formulas of metrics are obtained by running them on symbols.
 Run ``python docs/generate_losses.py`` after a change of the catalogue.
 """
 
@@ -47,11 +47,11 @@ RANGES: dict[str, tuple[float, float]] = {
     "soft_mcc": (0, 2),
     "unified_focal": (0, 31),
 }
-"""Least and largest value of an image of labels, with the default parameters."""
+"""Smallest and largest value of an image of labels, with the default parameters."""
 GREEK = ("alpha", "beta", "gamma", "delta", "epsilon", "lambda", "phi", "tau")
 FUNCTIONS = ("ln", "max", "min", "cosh")
 QUANTITY = re.compile(r"[A-Za-z]'?|[A-Za-z]\d|[A-Z]{2}|BCE|IoU")
-"""The names of quantities: letters, as p and n1, and abbreviations, as TP."""
+"""The names of quantities: letters, such as p and n1, and abbreviations, such as TP."""
 TOKEN = re.compile(
     r"\s*(?:(?P<number>\d[\d.]*(?:e-?\d+)?)"
     r"|(?P<call>mean(?=\())"
@@ -62,56 +62,63 @@ SIGNS = {"<": " < ", ">": " > ", "%": r"\,\%", "=": " = "}
 HEAD = """\
 # Losses and metrics
 
-Formula, range, edge cases and source of everything that `cdstats loss` computes. The
-page is written from the catalogue that the program uses (`docs/generate_losses.py`);
-`cdstats explain NAME` prints formula, parameters, source and pitfalls of one loss.
+This page lists the formula, range, edge cases and source of all losses and metrics of
+`cdstats loss`. It is generated from the catalogue that the program uses
+(`docs/generate_losses.py`). `cdstats explain NAME` prints the formula, parameters,
+source and pitfalls of one loss.
 """
 EDGE_TEXT = """
-The value of one image of 10 × 10 pixels, with the default parameters. For *no change*
-and *all changed*, p is 0.7 in the first column of pixels and 0.2 elsewhere. For *all
-right* and *all wrong*, the mask is changed in that column, and p is exactly 0 or 1. A
-dash is an undefined value: it is `null` in JSON and left out of every mean. Every loss
-is undefined for an image without a valid pixel.
+The table shows the value for one image of 10 × 10 pixels, with the default parameters.
+For *no change* and *all changed*, p is 0.7 in the first column of pixels and 0.2
+elsewhere. For *all correct* and *all wrong*, the mask is changed in the first column,
+and p is exactly 0 or 1. A dash is an [undefined value](glossary.md#undefined-value): it
+is `null` in JSON and excluded from every mean. Every loss is undefined for an image
+without valid pixels.
 """
 NOT_TEXT = """
-These losses are known by name, and cannot be computed from saved predictions.
+cdstats knows the names of these losses but cannot compute them from saved predictions.
 """
 METRICS_TEXT = """
-Metrics count pixels after the threshold: a pixel is predicted changed when p is at
-least the threshold. TP, FP, FN and TN are the numbers of changed pixels found, false
-alarms, misses, and unchanged pixels left so. A column whose name ends in `pooled` adds
-the counts of all images first; one with `image_mean` is the mean over the images where
-the metric is defined. [Which F1](explanation.md#which-f1) says how these differ.
+Metrics count pixels at a threshold: a pixel is predicted changed if p is at least the
+threshold. TP, FP, FN and TN are the
+[confusion counts](glossary.md#true-and-false-positives-and-negatives). Columns whose
+name ends in `pooled` first add the counts of all images. Columns with `image_mean` are
+the mean over the images for which the metric is defined.
+[Which F1](explanation.md#which-f1) explains the difference.
 """
 RANKED_TEXT = """
 ## Metrics without a threshold
 
-`average_precision` is the area under the precision-recall curve in steps, as in
-scikit-learn, over the distinct scores in falling order:
+`average_precision` is the area under the
+[precision-recall curve](glossary.md#precision-recall-curve), summed in steps over the
+distinct scores in decreasing order, as in scikit-learn:
 
 $$
 \\mathrm{AP} = \\sum_k (R_k - R_{k-1}) P_k
 $$
 
-It is between 0 and 1, undefined without a changed pixel, and the share of changed
-pixels for a constant score. `best_f1_in_sample` is the largest F1 over all thresholds;
-it is chosen on the images that it is computed from, so expect less on others.
+It is between 0 and 1. It is undefined without changed pixels. For a constant score it
+is the share of changed pixels. `best_f1_in_sample` is the largest F1 over all
+thresholds. The threshold is chosen on the same images, so expect a lower F1 on other
+images.
 
-`ece`, the expected calibration error, compares the mean probability with the share of
-changed pixels in 15 bins of p of equal width, of $n_b$ pixels each:
+`ece`, the [expected calibration error](glossary.md#ece), compares the mean probability
+with the share of changed pixels in 15 bins of equal width. Bin $b$ contains $n_b$
+pixels:
 
 $$
 \\mathrm{ECE} = \\frac{1}{n} \\sum_b \\left| \\sum_{i \\in b} (p_i - y_i) \\right|
 $$
 
-It is between 0 and 1, and 0 does not mean that a model is useful: predicting the share
-of changed pixels everywhere also gives 0.
+It is between 0 and 1. A value of 0 does not mean that a model is useful: a model that
+predicts the share of changed pixels everywhere also has the value 0.
 """
 SYMBOLS = """
-In the formulas, $p$ is the predicted probability of change and $p_t$ that of the true
-label, $y$ is 1 for a changed and 0 for an unchanged pixel, and sums run over the valid
-pixels of an image: $n$ of them, $n_1$ changed and $n_0$ unchanged. $S_1 = \\sum y \\ln
-p$, $S_0 = \\sum (1-y) \\ln (1-p)$, $I = \\sum y p$ and $P = \\sum p$. TP, FP, FN and TN
+In the formulas, $p$ is the predicted probability of change, and $p_t$ is the predicted
+probability of the true label. $y$ is 1 for a changed and 0 for an unchanged pixel. Sums
+run over the [valid pixels](glossary.md#valid-pixels) of an image. Their number is $n$,
+of which $n_1$ are changed and $n_0$ unchanged. $S_1 = \\sum y \\ln p$, $S_0 = \\sum
+(1-y) \\ln (1-p)$, $I = \\sum y p$ and $P = \\sum p$. The soft counts TP, FP, FN and TN
 are $I$, $P - I$, $n_1 - I$ and $n - n_1 - P + I$. Logarithms are natural, and at least
 −100 unless a formula says otherwise.
 """
@@ -119,7 +126,7 @@ are $I$, $P - I$, $n_1 - I$ and $n - n_1 - P + I$. Logarithms are natural, and a
 
 @dataclass(frozen=True)
 class Part:
-    """A piece of a formula as TeX; ``word`` where it is one of prose."""
+    """A piece of a formula as TeX; ``word`` is set if it is a word of text."""
 
     tex: str
     word: str = ""
@@ -128,7 +135,7 @@ class Part:
 
     @property
     def inner(self) -> str:
-        """What stands in the parentheses of a group."""
+        """The content of the parentheses of a group."""
         bare = self.tex.removeprefix(r"\left(").removesuffix(r"\right)")
         return (
             bare[self.is_group : len(bare) - self.is_group]
@@ -138,7 +145,7 @@ class Part:
 
 
 def parts_of(text: str) -> list[Part]:
-    """The pieces of a formula of the catalogue, with fractions and powers set."""
+    """The pieces of a formula of the catalogue, with fractions and powers as TeX."""
     found = ((one.lastgroup or "", one) for one in TOKEN.finditer(text.strip()))
     return _sequence([(kind, one[kind]) for kind, one in found], "")
 
@@ -159,7 +166,7 @@ def _sequence(tokens: list[tuple[str, str]], end: str) -> list[Part]:
 
 
 def _one(tokens: list[tuple[str, str]]) -> Part:
-    """The next piece with its power and, of a function, its argument."""
+    """The next piece with its power and, for a function, its argument."""
     kind, text = tokens.pop(0)
     if kind == "number":
         found = Part(text.replace("1e", "10^{") + "}" if "e" in text else text)
@@ -200,7 +207,7 @@ def _word(text: str) -> Part:
 
 
 def tex(parts: list[Part]) -> str:
-    """The pieces as TeX, with room around words and names of several letters."""
+    """The pieces as TeX, with space around words and names of several letters."""
     found = ""
     for before, one in zip([None, *parts], parts, strict=False):
         names = [r for r in (before, one) if r and r.tex[:6] in (r"\text{", r"\mathr")]
@@ -211,7 +218,7 @@ def tex(parts: list[Part]) -> str:
 
 
 def prose(text: str, entry: Entry) -> str:
-    """A text with its words as they are, parameters as code, the rest as TeX."""
+    """A text with unchanged words, parameters as code, and the rest as TeX."""
     known = {one.name for one in entry.parameters}
     runs: list[tuple[bool, list[Part]]] = []
     for one in parts_of(text):
@@ -231,7 +238,7 @@ def prose(text: str, entry: Entry) -> str:
 
 
 def formula(entry: Entry) -> str:
-    """The definition of a loss on a line of its own, then what its letters are."""
+    """The definition of a loss on its own line, then the meaning of its symbols."""
     place = _first_break(entry.formula)
     first, rest = entry.formula[:place], entry.formula[place + 1 :].strip()
     parts = parts_of(first)
@@ -244,7 +251,7 @@ def formula(entry: Entry) -> str:
 
 
 def _first_break(text: str) -> int:
-    """Where the definition ends: at punctuation outside of parentheses."""
+    """The end of the definition: the first punctuation outside parentheses."""
     depth = 0
     for place, sign in enumerate(text):
         depth += (sign in "([") - (sign in ")]")
@@ -255,7 +262,7 @@ def _first_break(text: str) -> int:
 
 @dataclass(frozen=True)
 class Symbol:
-    """A count of pixels by name, which arithmetic turns into a formula."""
+    """A pixel count as a symbol; arithmetic with symbols builds a formula."""
 
     tex: str
     is_sum: bool = False
@@ -275,7 +282,7 @@ class Symbol:
 
 
 def metric_formula(one: Metric) -> str:
-    """The formula of a metric: that of its docstring, or what it does to symbols."""
+    """The formula of a metric, from its docstring or from running it on symbols."""
     written = re.search(r"``(.*?)``", one.formula.__doc__ or "", re.DOTALL)
     if written:
         return tex(parts_of(" ".join(written[1].split())))
@@ -289,14 +296,14 @@ MASK = (np.arange(100).reshape(SHAPE) % 10 == 0).astype(np.uint8)
 EDGES = {
     "no change": (np.where(MASK, 0.7, 0.2), np.zeros(SHAPE, np.uint8)),
     "all changed": (np.where(MASK, 0.7, 0.2), np.ones(SHAPE, np.uint8)),
-    "all right": (MASK.astype(float), MASK),
+    "all correct": (MASK.astype(float), MASK),
     "all wrong": (1.0 - MASK, MASK),
 }
 COUNTS = {
     "no change, none predicted": Confusion(tn=100),
     "no change, 10 predicted": Confusion(fp=10, tn=90),
     "10 changed, none predicted": Confusion(fn=10, tn=90),
-    "all right": Confusion(tp=10, tn=90),
+    "all correct": Confusion(tp=10, tn=90),
     "all wrong": Confusion(fp=90, fn=10),
 }
 
@@ -304,7 +311,7 @@ COUNTS = {
 def image_values(
     probs: np.ndarray[Any, Any], mask: np.ndarray[Any, Any]
 ) -> dict[str, float | None]:
-    """Every loss of one image, with the default parameters; None where undefined."""
+    """Every loss of one image, with the default parameters; None if undefined."""
     rule = {"changed": "1", "unchanged": "0", "device": "cpu"}
     scored = cdstats.loss([probs], [mask], losses="all", **rule).models[0].losses
     if not np.isin(probs, (0, 1)).any():
@@ -321,7 +328,7 @@ def _value(one: LossResult) -> float | None:
 
 
 def number(value: float | None) -> str:
-    """A value in three decimals, as short as it goes."""
+    """A value with at most three decimals."""
     if value is None:
         return "–"
     if abs(value) == INF:
@@ -335,13 +342,13 @@ def row(*cells: str) -> str:
 
 
 def loss_section(entry: Entry) -> str:
-    """All of a loss: formula, range, numbers, parameters, source, pitfalls."""
+    """The section of a loss: formula, range, numbers, parameters, pitfalls, source."""
     low, high = RANGES[entry.name]
     mean = "mean over its pixels" if "sum" in entry.reduction.value else "value"
     numbers = ", ".join(f"`{one}`" for one in entry.reduction.value)
     text = f"### `{entry.name}`: {entry.title}\n\n{formula(entry)}\n"
     text += f"Range for an image ({mean}): {number(low)} to {number(high)}."
-    text += " Defined for soft targets, too." if entry.soft_targets else ""
+    text += " Also defined for soft targets." if entry.soft_targets else ""
     text += f" Reported as {numbers}.\n\n"
     if entry.parameters:
         text += row("parameter", "default", "allowed", "meaning")
@@ -360,7 +367,7 @@ def _linked(source: str) -> str:
 
 
 def edge_table() -> str:
-    """What each loss is at the edges."""
+    """The values of each loss in the edge cases."""
     found = {name: image_values(*images) for name, images in EDGES.items()}
     text = row("loss", *found) + row(":--", *["--:"] * len(found))
     for name in CATALOGUE:
@@ -369,7 +376,7 @@ def edge_table() -> str:
 
 
 def metric_sections() -> str:
-    """Every metric of scores: formula, range, and values at the edges."""
+    """The sections of all metrics: formula, range, and values in edge cases."""
     columns: dict[str, list[str]] = {}
     known: dict[str, Metric] = {}
     for kind in (DatasetScore, ScoreRecord):
@@ -386,7 +393,7 @@ def metric_sections() -> str:
         listed = ", ".join(f"`{name}`" for name in columns[base])
         text += f"### {base}\n\n$$\n{metric_formula(one)}\n$$\n\n"
         text += f"Range: {low} to 1. Columns: {listed}.\n\n"
-    text += "### Metrics at the edges\n\nA dash is an undefined value, 0 / 0.\n\n"
+    text += "### Metrics in edge cases\n\nA dash is an undefined value, 0 / 0.\n\n"
     text += row("metric", *COUNTS) + row(":--", *["--:"] * len(COUNTS))
     for base, one in known.items():
         text += row(base, *(number(one.of(counts)) for counts in COUNTS.values()))
@@ -396,16 +403,16 @@ def metric_sections() -> str:
 def render() -> str:
     """The page."""
     families = {
-        "Losses that are sums over pixels": pixel.ENTRIES,
-        "Losses of regions": region.ENTRIES,
-        "Losses of order and of shape": order.ENTRIES,
+        "Sums over pixels": pixel.ENTRIES,
+        "Region losses": region.ENTRIES,
+        "Losses of ranking and shape": order.ENTRIES,
     }
     text = HEAD + SYMBOLS
     for title, entries in families.items():
         text += f"\n## {title}\n\n" + "\n".join(map(loss_section, entries))
-    text += f"\n## Values at the edges\n{EDGE_TEXT}\n{edge_table()}"
+    text += f"\n## Values in edge cases\n{EDGE_TEXT}\n{edge_table()}"
     text += f"\n## Losses that are not available\n{NOT_TEXT}\n"
-    text += row("loss", "why") + row(":--", ":--")
+    text += row("loss", "reason") + row(":--", ":--")
     for name, reason in NOT_SCORES.items():
         text += row(f"`{name}`", reason.replace("_", r"\_"))
     return f"{text}\n## Metrics\n{METRICS_TEXT}\n{metric_sections()}{RANKED_TEXT}"

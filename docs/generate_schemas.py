@@ -1,10 +1,10 @@
-"""Write ``docs/schemas/``: JSON Schemas of what ``--format json`` prints.
+"""Write ``docs/schemas/``: JSON Schemas of the output of ``--format json``.
 
-Names, titles and types come from the fields of the records, as the columns of tables
-do; only the lists of each document are named here. Run
-``python docs/generate_schemas.py`` after a change of a record. Raise
-`cdstats.render.writers.SCHEMA_VERSION` when a key goes or changes its meaning; a new
-key leaves it.
+Names, titles and types come from the fields of the records, like the columns of tables.
+Only the lists of each document are defined here. Run
+``python docs/generate_schemas.py`` after a change of a record. Increase
+`cdstats.render.writers.SCHEMA_VERSION` if a key is removed or changes its meaning, but
+not if a key is added.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ NAMES = {
     "Sequence": Sequence,
     "Value": Value,
 }
-"""What records import for the type checker alone."""
+"""Types that records import only for the type checker."""
 TYPES = {
     int: "integer",
     float: "number",
@@ -97,11 +97,11 @@ DOCUMENTS: dict[str, dict[str, Any]] = {
     "verify": {"rows": list[CheckedField]},
 }
 FLAT = (ComparedModel, DatasetScore, ScoreRecord)
-"""Records whose further columns stand beside the others, or in a list of their own."""
+"""Records whose further columns are among the others, or in a separate list."""
 BRACKETS, SOME = re.compile(r"\[.*\]"), r"\\[.+\\]"
 WIDTH = 100
 SOMETIMES = {"loss": ("models", "rule_sensitivity"), "compare": ("rule_sensitivity",)}
-"""Keys that a document has for several models alone, or if it is asked for them."""
+"""Keys that a document has only for several models, or on request."""
 
 
 def schema(name: str) -> dict[str, Any]:
@@ -132,7 +132,7 @@ def _object(keys: Mapping[str, Any], required: Iterable[str] = ()) -> dict[str, 
 
 
 def _of(kind: Any, found: dict[str, Any]) -> dict[str, Any]:  # noqa: ANN401 - a type
-    """The schema of a type; those of records are added to what was found."""
+    """The schema of a type; schemas of records are added to the definitions."""
     origin, parts = get_origin(kind), get_args(kind)
     if kind in TYPES:
         return {"type": TYPES[kind]}
@@ -179,7 +179,7 @@ def _record(kind: Any, found: dict[str, Any]) -> dict[str, Any]:  # noqa: ANN401
 def _loss(
     one: Reduction, hints: Mapping[str, Any], found: dict[str, Any]
 ) -> dict[str, Any]:
-    """The numbers of a loss whose values reduce in one way."""
+    """The numbers of a loss with this reduction."""
     names = [name for name, entry in CATALOGUE.items() if entry.reduction is one]
     numbers = {name: _of(hints[name], found) for name in one.value}
     return _object(
@@ -188,7 +188,7 @@ def _loss(
 
 
 def _measure() -> dict[str, Any]:
-    """A measure of a model: its value, and how far it is from that of the first."""
+    """A measure of a model: its value, and the difference from the baseline."""
     parts = get_type_hints(Difference)
     return _object(
         {"value": _of(float | None, {})}
@@ -205,7 +205,7 @@ def _loss_columns() -> str:
 
 
 def render(name: str) -> str:
-    """The text of a schema: a key of a record on each line."""
+    """The text of a schema, with one key of a record per line."""
 
     def lines(value: Any, depth: int) -> str:  # noqa: ANN401 - plain values
         flat = json.dumps(value, ensure_ascii=False)

@@ -36,11 +36,11 @@ def pack(folder: Path, archive: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Forty masks with their images and predictions, in a folder of each."""
+    """24 masks with their images and predictions, in a folder of each."""
     rng = np.random.default_rng(0)
     place = tmp_path_factory.mktemp("archives")
     for split in ("train", "test"):
-        for number in range(20):
+        for number in range(12):
             mask = rng.random((32, 32)) < 0.1
             name = f"{split}_{number}.png"
             save(place / "LEVIR" / split / "label" / name, mask)
@@ -81,7 +81,7 @@ def here(data: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.usefixtures("here")
 @pytest.mark.parametrize(
-    ("kind", "jobs"), [("zip", 1), ("tar", 1), ("tar.gz", 1), ("tar.gz", 2), ("tgz", 1)]
+    ("kind", "jobs"), [("zip", 1), ("tar", 1), ("tar.gz", 2), ("tgz", 1)]
 )
 def test_the_rows_of_an_archive_are_those_of_its_folder(kind: str, jobs: int) -> None:
     options = ["--by", "image", "--format", "csv", "--jobs", jobs]
@@ -90,7 +90,7 @@ def test_the_rows_of_an_archive_are_those_of_its_folder(kind: str, jobs: int) ->
         run("ratio", f"LEVIR.{kind}", *options),
     )
 
-    assert len(folder.rows()) == 40
+    assert len(folder.rows()) == 24
     assert archive.out.replace(f"LEVIR.{kind}!", "") == folder.out
     assert archive.err == folder.err
 
@@ -99,11 +99,11 @@ def test_the_rows_of_an_archive_are_those_of_its_folder(kind: str, jobs: int) ->
 @pytest.mark.parametrize(
     ("text", "names"),
     [
-        ("LEVIR.zip!test", ["test/label/test_0.png", "test/label/test_19.png"]),
-        ("LEVIR.tar!/test/label/", ["test/label/test_0.png", "test/label/test_19.png"]),
+        ("LEVIR.zip!test", ["test/label/test_0.png", "test/label/test_11.png"]),
+        ("LEVIR.tar!/test/label/", ["test/label/test_0.png", "test/label/test_11.png"]),
         ("LEVIR.zip!*/label/t*_1?.png", ["train/label/train_10.png"]),
         ("LEVIR.tgz!{split}/label/{}.png", ["train/label/train_0.png"]),
-        ("LEVIR.zip!**/label", ["train/label/train_0.png", "test/label/test_19.png"]),
+        ("LEVIR.zip!**/label", ["train/label/train_0.png", "test/label/test_11.png"]),
         ("LEVIR.zip!test/label/test_3.png", ["test/label/test_3.png"]),
     ],
 )
@@ -128,7 +128,6 @@ def test_a_path_in_an_archive_names_what_it_names_in_a_folder(
     ("pred", "target"),
     [
         ("preds", "LEVIR.zip"),
-        ("preds.zip", "LEVIR"),
         ("preds.tar.gz", "LEVIR.tar.gz"),
         ("preds.tar!{split}/{}.png", "LEVIR.zip!{split}/label/{}.png"),
     ],
@@ -168,7 +167,7 @@ def test_a_shard_that_is_missing_is_an_error() -> None:
 
     assert failed.code == 1
     assert "shards/shard-0004.tar: cannot be read: no such file" in failed.err
-    assert failed.column("images") == ["10"]
+    assert failed.column("images") == ["6"]
 
 
 @pytest.mark.usefixtures("here")
@@ -178,7 +177,7 @@ def test_shards_count_as_their_masks() -> None:
     shards = run("ratio", "X=shards/shard-{0000..0003}.tar", *options)
 
     assert shards.column("changed") == folder.column("changed")
-    assert "skipped 40 files:" in shards.err
+    assert "skipped 24 files:" in shards.err
 
 
 def test_shards_that_number_their_members_alike_are_told_apart(tmp_path: Path) -> None:

@@ -209,7 +209,7 @@ def test_a_mask_that_no_model_has_is_told_once(own: Path) -> None:
         (["--loss", "nothing"], "there is no loss 'nothing'"),
         (["--summary", "x.txt"], "--summary x.txt: expected a name that ends in"),
         (["--measure", "f2"], "'f2' is not one of"),
-        (["--from", "rows.csv"], "leave out --pred"),
+        (["--from", "rows.csv"], "omit --pred"),
     ],
 )
 def test_wrong_use_is_refused(runs: Path, options: list[str], message: str) -> None:

@@ -799,8 +799,8 @@ def test_what_an_earlier_run_decided_cannot_be_asked_for_again(
 ) -> None:
     done = loss("--from", saved, *option)
     assert done.code == 2
-    assert "--from reads the rows of an earlier run" in done.err
-    assert f"leave out {option[0]}\n" in done.err
+    assert "--from reads rows of an earlier run" in done.err
+    assert f"omit {option[0]}\n" in done.err
 
 
 # Exit codes

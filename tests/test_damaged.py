@@ -423,8 +423,8 @@ def hears_of_damage(path: Path) -> bool:
 @pytest.mark.parametrize(
     ("side", "flips", "share"),
     [
-        pytest.param(256, 200, 0.1, id="small"),
-        pytest.param(2056, 8, 0.5, id="many-units"),
+        pytest.param(256, 100, 0.1, id="small"),
+        pytest.param(2056, 4, 0.5, id="many-units"),
     ],
 )
 @pytest.mark.parametrize("channels", [1, 3])
@@ -450,18 +450,19 @@ def test_a_jpeg_of_which_libjpeg_warns_is_refused(
     assert warned
 
 
-@pytest.mark.parametrize("kind", ["grey", "rgb"])
-@pytest.mark.parametrize("subsampling", [0, 1, 2])
+@pytest.mark.parametrize("subsampling", ["grey", 0, 1, 2])
 @pytest.mark.parametrize("progressive", [False, True])
 @pytest.mark.parametrize("restarts", [0, 3])
 def test_whole_jpegs_of_every_kind_are_read(
-    tmp_path: Path, kind: str, subsampling: int, progressive: bool, restarts: int
+    tmp_path: Path, subsampling: int | str, progressive: bool, restarts: int
 ) -> None:
     rng = np.random.default_rng(3)
-    shape = (37, 53) if kind == "grey" else (37, 53, 3)
+    shape = (37, 53) if subsampling == "grey" else (37, 53, 3)
     image = Image.fromarray(rng.integers(0, 256, shape).astype(np.uint8))
-    options: dict[str, Any] = {"subsampling": subsampling} if kind == "rgb" else {}
-    options |= {"progressive": progressive, "restart_marker_blocks": restarts}
+    options: dict[str, Any] = {"progressive": progressive}
+    options |= {"restart_marker_blocks": restarts}
+    if subsampling != "grey":
+        options["subsampling"] = subsampling
     image.save(tmp_path / "a.jpg", **options)
     (one,) = count_file(Task(str(tmp_path / "a.jpg")))
     assert one.mask is not None, one.reason

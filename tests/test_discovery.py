@@ -565,7 +565,7 @@ def test_a_listed_file_that_is_missing_is_a_failed_row(tmp_path: Path) -> None:
     (tmp_path / "list.txt").write_text("a.png\nlost.png\n")
     done = count(f"@{tmp_path}/list.txt")
     assert (done.code, done.column("status")) == (1, ["ok", "failed"])
-    assert done.err == "error: lost.png: is not there\n"
+    assert done.err == "error: lost.png: not found\n"
 
 
 @pytest.mark.parametrize("text", ["", "\n \n"])
@@ -642,7 +642,7 @@ def test_parts_of_a_file_in_a_list_are_picked_too(tmp_path: Path) -> None:
     [
         pytest.param("a.npy#7", id="a number beyond the stack"),
         pytest.param("a.npy#x", id="a key of a file that has none"),
-        pytest.param("a.npz#x", id="a key that is not there"),
+        pytest.param("a.npz#x", id="a key that not found"),
         pytest.param("a.npy#²", id="a digit that is no number"),
         pytest.param("a.png#1", id="a second image of one"),
         pytest.param("a.png#x", id="a key of a picture"),
@@ -687,7 +687,7 @@ def test_a_link_to_nothing_is_a_failed_row(tmp_path: Path) -> None:
     (tmp_path / "X/b.png").symlink_to("gone.png")
     done = count(tmp_path / "X")
     assert (done.code, done.column("status")) == (1, ["ok", "failed"])
-    assert done.err == "error: b.png: is not there\n"
+    assert done.err == "error: b.png: not found\n"
 
 
 # What is no mask.

@@ -167,5 +167,5 @@ def test_predictions_without_masks_and_nothing_at_all_are_refused() -> None:
         cdstats.loss(PREDS)
     nothing: list[Any] = []
     for source in (nothing, iter(nothing)):
-        with pytest.raises(cdstats.DataError, match="no file was found"):
+        with pytest.raises(cdstats.DataError, match="no files found"):
             cdstats.ratio(source)

@@ -338,7 +338,7 @@ def test_files_that_vanish_once_they_were_found_fail_alone(
     done = run(*line, "--format", "json")
     monkeypatch.undo()
     assert done.code == 1
-    assert "is not there" in done.out + done.err
+    assert "not found" in done.out + done.err
     found, alone = done.data(), run(*line, "--format", "json").data()
     if command == "weights":
         (found,), (alone,) = found["datasets"], alone["datasets"]
@@ -352,6 +352,6 @@ def test_files_that_vanish_once_they_were_found_fail_alone(
     ):
         if number in lost:
             assert (row["status"], row["changed"]) == ("failed", None)
-            assert "is not there" in row["reason"]
+            assert "not found" in row["reason"]
         else:
             assert row == before

@@ -277,7 +277,7 @@ def test_every_layout_is_read_right(tmp_path: Path, one: Dataset) -> None:
         assert "read as" not in done.err
         return
     assert f"read as {known.short}: " in done.err
-    assert "--preset none to switch off" in done.err
+    assert "to disable, use --preset none" in done.err
     given = run("ratio", tmp_path / one.name, "--preset", one.preset, "--format", "csv")
     assert counts(given) == counts(done)
 
@@ -415,4 +415,4 @@ def test_every_command_takes_the_preset_of_a_layout(tmp_path: Path) -> None:
     assert "refused" not in audit.out + audit.err
     found = cdstats.ratio(str(tmp_path / "xBD"))
     assert found.datasets[0].changed == damaged
-    assert any('preset="none" to switch off' in one.text for one in found.messages)
+    assert any('to disable, use preset="none"' in one.text for one in found.messages)

@@ -32,7 +32,9 @@ def test_published_counts_are_recognised() -> None:
     text = recognised(LEVIR)
     assert text == "masks are LEVIR-CD test (128 masks, 1024 x 1024)"
     other = recognised({**LEVIR, "changed": "6837334"})
-    assert other.startswith("masks have 6,837,334 changed pixels and other labels than")
+    assert other.startswith(
+        "masks have 6,837,334 changed pixels and labels that differ from"
+    )
     assert "LEVIR-CD test (128 masks, 1024 x 1024)" in other
     assert recognised({**LEVIR, "px": "134217727"}) == ""
     assert recognised({**LEVIR, "rule": "soft"}) == ""
@@ -104,7 +106,7 @@ def test_a_set_of_the_user_is_listed_and_compared_with(home: Path) -> None:
     assert (near.code, "did you mean Our set" in near.err) == (2, True)
     for name in ("Published", "DASNet"):
         refused = run("published", "--add", name, home / "masks")
-        assert (refused.code, "stands for published" in refused.err) == (2, True)
+        assert (refused.code, "is reserved for published" in refused.err) == (2, True)
 
 
 def test_rules_are_those_of_ratio(home: Path) -> None:

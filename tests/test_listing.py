@@ -217,7 +217,7 @@ def test_a_link_to_nothing_that_a_glob_matches_is_a_failed_row(tmp_path: Path) -
     (tmp_path / "X/b.png").symlink_to("gone.png")
     done = run("ratio", f"{tmp_path}/X/*.png")
     assert done.code == 1
-    assert "b.png: is not there" in done.err
+    assert "b.png: not found" in done.err
 
 
 # What cannot be read.

@@ -9,11 +9,11 @@ import re
 import subprocess
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import pytest
 import torch
@@ -23,9 +23,6 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from cdstats import losses
-
-if TYPE_CHECKING:
-    from _pytest.mark import ParameterSet
 
 Loss: TypeAlias = Callable[..., Tensor]
 Form: TypeAlias = tuple[Loss, Callable[..., nn.Module]]
@@ -125,21 +122,11 @@ def _golden_inputs(case: dict[str, Any], name: str) -> tuple[Tensor, Tensor]:
     return scores, torch.tensor(case["y"], dtype=torch.float64)
 
 
-def _golden_parameters() -> Iterator[ParameterSet]:
-    for case in CASES.values():
-        for name in sorted({entry["loss"] for entry in case["expected"]}):
-            if name not in OF_GOLDEN:
-                continue
-            for dtype in case["p_exact_in"][: 2 if "generator" in case else None]:
-                scores, _ = _golden_inputs(case, name)
-                narrow = scores.to(getattr(torch, dtype))
-                if torch.equal(narrow.double(), scores):
-                    wide = dtype in ("float64", "float32")
-                    yield pytest.param(
-                        *(case, name, narrow),
-                        id=f"{case['id']}-{name}-{dtype}",
-                        marks=() if wide else pytest.mark.full,
-                    )
+GOLDEN_LOSSES = [
+    pytest.param(case, name, id=f"{case['id']}-{name}")
+    for case in CASES.values()
+    for name in sorted({entry["loss"] for entry in case["expected"]} & {*OF_GOLDEN})
+]
 
 
 def _reductions(
@@ -164,11 +151,24 @@ def _reductions(
     }
 
 
-@pytest.mark.parametrize(("case", "name", "scores"), [*_golden_parameters()])
+@pytest.mark.parametrize(("case", "name"), GOLDEN_LOSSES)
 def test_losses_have_the_golden_values(
-    case: dict[str, Any], name: str, scores: Tensor
+    case: dict[str, Any], name: str, request: pytest.FixtureRequest
 ) -> None:
-    _, target = _golden_inputs(case, name)
+    """In float64 and float32, in half types too if the long tests are asked for."""
+    scores, target = _golden_inputs(case, name)
+    types = case["p_exact_in"][: 2 if "generator" in case else None]
+    if not request.config.getoption("--full"):
+        types = [dtype for dtype in types if dtype in ("float64", "float32")]
+    for dtype in types:
+        narrow = scores.to(getattr(torch, dtype))
+        if torch.equal(narrow.double(), scores):
+            _assert_golden(case, name, narrow, target)
+
+
+def _assert_golden(
+    case: dict[str, Any], name: str, scores: Tensor, target: Tensor
+) -> None:
     for entry in case["expected"]:
         if entry["loss"] != name:
             continue
@@ -187,7 +187,7 @@ def test_losses_have_the_golden_values(
             expected = _filled(entry[key], empty)
             assert measured[key] == pytest.approx(
                 expected, rel=tolerance, abs=1e-15, nan_ok=True
-            ), (params, key)
+            ), (params, key, scores.dtype)
 
 
 def _filled(value: Any, empty: float) -> Any:

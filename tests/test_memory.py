@@ -18,7 +18,7 @@ if sys.argv[1] == "keep":
 for _ in range(3):
     np.ones(4_000_000, np.uint8)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-for _ in range(50):
+for _ in range(20):
     one, two = np.ones(4_000_000, np.uint8), np.ones(4_000_000, np.uint8)
     del one, two
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
@@ -26,7 +26,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 
 
 def pages(how: str, **settings: str) -> int:
-    """Pages cleared for a hundred arrays of a thousand pages each."""
+    """Pages cleared for forty arrays of a thousand pages each."""
     names = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_")
     rest = {name: value for name, value in os.environ.items() if name not in names}
     done = subprocess.run(

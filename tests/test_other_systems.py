@@ -58,4 +58,4 @@ def test_a_reader_that_ends_early_is_no_failure(
 ) -> None:
     monkeypatch.setattr(sys, "platform", platform)
     monkeypatch.setattr(os, "dup2", lambda *_: None)
-    assert main._unprinted(OSError(number, "told")) == code
+    assert main._report_unprinted(OSError(number, "told")) == code

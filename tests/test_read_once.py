@@ -205,7 +205,7 @@ def test_a_refused_split_scores_nothing_and_says_why(tmp_path: Path) -> None:
     found = cdstats.loss(pred, target, errors="keep")
     assert found.failed == 2
     assert all("split refused" in row.reason for row in found.images)
-    assert any("count them apart" in one.text for one in found.messages)
+    assert any("count them separately" in one.text for one in found.messages)
 
 
 def test_a_mask_beyond_the_bound_is_decoded_twice_with_the_same_result(

@@ -254,21 +254,20 @@ def test_rgb_png_of_16_bits_counts_equal_channels_or_the_band_asked_for(
         *[(8, False, None), (8, True, None), (16, True, None)],
     ],
 )
-@pytest.mark.parametrize(
-    "key", [(0, 0, 0), (0, 0, 2), (1, 1, 1)], ids=["black", "blue", "grey"]
-)
 def test_the_transparent_colour_of_a_png_hides_that_colour_alone(
-    tmp_path: Path, depth: int, band: int | None, equal: bool, key: tuple[int, int, int]
+    tmp_path: Path, depth: int, band: int | None, equal: bool
 ) -> None:
     colours = noise(3, (*SHAPE, 3))
     if equal:
         colours = np.dstack([colours[..., 0]] * 3)
-    data = png(colours, depth, RGB, transparency=struct.pack(">3H", *key))
-    shown = ~(colours == np.array(key)).all(-1)
-    left = colours[shown][None] if band is None else colours[shown][None, :, band - 1]
-    assert mask_of(written(tmp_path / "a.png", data), band=band).counts == ValueCounts(
-        tally(left), masked=int((~shown).sum())
-    )
+    for key in ((0, 0, 0), (0, 0, 2), (1, 1, 1)):
+        data = png(colours, depth, RGB, transparency=struct.pack(">3H", *key))
+        shown = ~(colours == np.array(key)).all(-1)
+        left = (
+            colours[shown][None] if band is None else colours[shown][None, :, band - 1]
+        )
+        found = mask_of(written(tmp_path / "a.png", data), band=band)
+        assert found.counts == ValueCounts(tally(left), masked=int((~shown).sum())), key
 
 
 @interlacing
@@ -317,7 +316,6 @@ def test_a_band_that_a_png_does_not_hold_is_refused(
 # JPEG
 
 
-@pytest.mark.parametrize("shape", [(64, 48), (37, 45), (8, 8), (1, 1), (3, 17)])
 @pytest.mark.parametrize(
     "options",
     [
@@ -333,13 +331,14 @@ def test_a_band_that_a_png_does_not_hold_is_refused(
     ],
 )
 def test_grey_jpeg_counts_what_pillow_decodes(
-    tmp_path: Path, options: dict[str, Any], shape: tuple[int, int]
+    tmp_path: Path, options: dict[str, Any]
 ) -> None:
     path = tmp_path / "a.jpg"
-    Image.fromarray(noise(2, shape) * np.uint8(255)).save(path, **options)
-    mask = mask_of(path)
-    assert mask.counts == ValueCounts(tally(np.asarray(Image.open(path))))
-    assert (mask.height, mask.width, mask.format) == (*shape, "JPEG")
+    for shape in ((64, 48), (37, 45), (8, 8), (1, 1), (3, 17)):
+        Image.fromarray(noise(2, shape) * np.uint8(255)).save(path, **options)
+        mask = mask_of(path)
+        assert mask.counts == ValueCounts(tally(np.asarray(Image.open(path))))
+        assert (mask.height, mask.width, mask.format) == (*shape, "JPEG")
 
 
 @pytest.mark.parametrize("subsampling", ["4:4:4", "4:2:2", "4:2:0", "rgb"])
@@ -903,7 +902,11 @@ def test_the_bytes_say_what_a_file_is_and_not_its_name(tmp_path: Path) -> None:
 # Damaged files
 
 
-@pytest.mark.parametrize("format_", FORMATS)
+CONTAINERS = ("zip", "tar", "tar.gz", "parquet", "zarr")
+"""Formats that need the name of a member or column to be opened as a mask."""
+
+
+@pytest.mark.parametrize("format_", [n for n in FORMATS if n not in CONTAINERS])
 def test_blocks_cover_a_file_exactly_once_and_a_cut_one_is_refused(
     tmp_path: Path, format_: str
 ) -> None:
@@ -920,7 +923,6 @@ def test_blocks_cover_a_file_exactly_once_and_a_cut_one_is_refused(
             assert reason_of(written(path, file.data[:length])), file.name
 
 
-@pytest.mark.parametrize("suffix", ["png", "jpg", "bmp", "tif", "npy", "npz"])
 @pytest.mark.parametrize(
     ("data", "found"),
     [
@@ -939,23 +941,25 @@ def test_blocks_cover_a_file_exactly_once_and_a_cut_one_is_refused(
     ],
 )
 def test_other_content_is_refused_with_what_was_expected(
-    tmp_path: Path, suffix: str, data: bytes, found: str
+    tmp_path: Path, data: bytes, found: str
 ) -> None:
-    reason = reason_of(written(tmp_path / f"a.{suffix}", data))
-    assert found in reason
-    assert "vector" in reason or "expected PNG, JPEG, BMP, TIFF, .npy, .npz" in reason
+    expected = "vector" if "vector" in found else "expected PNG, JPEG, BMP, TIFF, .npy"
+    for suffix in ("png", "jpg", "bmp", "tif", "npy", "npz"):
+        reason = reason_of(written(tmp_path / f"a.{suffix}", data))
+        assert found in reason
+        assert expected in reason
 
 
 def test_a_missing_file_a_folder_and_a_forbidden_file_are_refused(
     tmp_path: Path,
 ) -> None:
-    assert reason_of(tmp_path / "none.png") == "is not there"
+    assert reason_of(tmp_path / "none.png") == "not found"
     assert reason_of(tmp_path) == "is a folder; expected a file"
     path = written(tmp_path / "a.png", png(noise(2), 8, GREY))
     path.chmod(0)
     if os.access(path, os.R_OK):
         pytest.skip("this user may read everything")
-    assert reason_of(path) == "may not be read: permission denied"
+    assert reason_of(path) == "cannot be read: permission denied"
 
 
 def test_an_encrypted_archive_is_refused(tmp_path: Path) -> None:
@@ -1104,7 +1108,7 @@ def test_nodata_is_ignored_among_too_many_values(tmp_path: Path, nodata: int) ->
 
 
 def test_values_that_are_too_many_in_all_windows_together(tmp_path: Path) -> None:
-    rows, columns = np.ogrid[:2_000, :5_000]
+    rows, columns = np.ogrid[:1_400, :5_000]
     pixels = (rows * 50 + columns // 100).astype(np.int32)
     path = tiff(tmp_path / "a.tif", pixels)
     assert "holds more than 65,536 values" in reason_of(path)

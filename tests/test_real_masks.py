@@ -70,7 +70,7 @@ def test_one_of_the_two_codings_of_oscd_is_read() -> None:
     given = run("ratio", str(REAL / "oscd"), "--preset", "oscd-png", "--format", "csv")
     assert (done.code, given.code) == (0, 0)
     assert done.column("changed") == given.column("changed")
-    assert "read as OSCD: >=128, as --preset oscd-png does" in done.err
+    assert "read as OSCD: >=128 (--preset oscd-png)" in done.err
     none = run("ratio", str(REAL / "oscd"), "--preset", "none")
     assert (none.code, none.out) == (1, "")
     assert "--preset oscd-png or --preset oscd-tif" in none.err

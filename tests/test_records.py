@@ -42,7 +42,7 @@ def counted(
 
 def failed(*, split: str = "", dataset: str = "D") -> ImageRecord:
     """The row of a mask that could not be counted."""
-    return ImageRecord.failed((dataset, split, "b.png"), "is not there")
+    return ImageRecord.failed((dataset, split, "b.png"), "not found")
 
 
 def total(*counts: PixelCounts) -> SummaryRecord:

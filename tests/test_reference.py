@@ -219,7 +219,7 @@ def test_rows_that_came_or_went_are_differences() -> None:
 
 def test_a_mask_that_fails_now_is_a_difference() -> None:
     was = [image("D", 1, 1)]
-    now = [ImageRecord.failed(("D", "", "a.png"), "is not there")]
+    now = [ImageRecord.failed(("D", "", "a.png"), "not found")]
     (found,) = differences(was, now, ["changed"])
     assert str(found) == "D/a.png: changed was 1, now undefined"
 

@@ -153,7 +153,7 @@ def test_compiled_loops_give_the_rows_of_the_others(
 
     found_sums = loops.loop_sums
     monkeypatch.setattr(loops, "loop_sums", noted)
-    monkeypatch.setattr(devices, "_PAYS", 1)
+    monkeypatch.setattr(devices, "_LEAST_BYTES", 1)
     found = cdstats.loss(pred, target, histograms=True)
     assert len(taken) == 18
     monkeypatch.setattr(scoring, "has_numba", lambda: False)

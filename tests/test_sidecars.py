@@ -156,7 +156,9 @@ def test_a_class_that_nodata_takes_away_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     Image.fromarray((MASK == 1).astype(np.uint8) * 255).save(path)
     declare(path, nodata(0))
-    with pytest.raises(DataError, match="declares nodata 0, which leaves no unchanged"):
+    with pytest.raises(
+        DataError, match="declares nodata 0, which removes all unchanged"
+    ):
         cdstats.ratio(path)
 
 

@@ -242,7 +242,7 @@ def test_a_list_holds_addresses_and_paths(
     there = ratio(f"@{levir}/list.txt")
     assert sorted(there.column("changed")) == ["2", "3"]
     assert ratio("@s3://masks/none.txt").err.endswith(
-        "@s3://masks/none.txt: the list is not there\n"
+        "@s3://masks/none.txt: list not found\n"
     )
 
 
@@ -363,9 +363,9 @@ def test_a_missing_key_is_a_failed_row(levir: str, tmp_path: Path) -> None:
     place.write_text(f"{levir}/val/label/a_1.png\n{levir}/val/label/none.png\n")
     done = ratio(f"@{place}")
     assert (done.code, done.column("status")) == (1, ["ok", "failed"])
-    assert done.rows()[1]["reason"] == "is not there"
+    assert done.rows()[1]["reason"] == "not found"
     strict = ratio(f"@{place}", "--strict")
-    assert strict.err.endswith(f"error: {levir}/val/label/none.png: is not there\n")
+    assert strict.err.endswith(f"error: {levir}/val/label/none.png: not found\n")
 
 
 @pytest.mark.parametrize(
@@ -480,7 +480,7 @@ def test_credentials_come_from_the_files_of_the_aws_tools(
             "busy",
             "cannot be read: the server answered 503 Service Unavailable: Because",
         ),
-        ("gone", "is not there"),
+        ("gone", "not found"),
     ],
 )
 def test_what_does_not_come_whole_is_a_failed_row(

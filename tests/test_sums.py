@@ -79,7 +79,7 @@ def test_an_image_without_valid_pixels_needs_no_terms() -> None:
     )
     assert [column.tolist() for column in table.term(FOCAL)] == [[0, 1], [0, 2]]
     assert SumsTable.of([ImageSums()]).term(FOCAL)[0].tolist() == [0]
-    with pytest.raises(ValueError, match="were not kept"):
+    with pytest.raises(ValueError, match="were not computed"):
         table.term(Term("boundary"))
 
 

@@ -109,7 +109,7 @@ def test_a_term_names_its_values_alone(
     ],
 )
 def test_what_is_no_term_is_a_usage_error_that_quotes_it(text: str) -> None:
-    with pytest.raises(UsageError, match="is no value; expected numbers") as error:
+    with pytest.raises(UsageError, match="is not a value; expected numbers") as error:
         parse_terms(text)
     assert repr(text) in str(error.value)
 

@@ -104,7 +104,7 @@ def test_what_a_user_can_fix_is_left_as_it_is() -> None:
         with pytest.raises(type(error)) as caught, one_file():
             raise error
         assert caught.value is error
-    with pytest.raises(DataError, match="may not be read"), one_file():
+    with pytest.raises(DataError, match="cannot be read"), one_file():
         raise PermissionError
     said = r"^unexpected KeyError: 'a b'\. This is a bug"
     with pytest.raises(DataError, match=said), one_file():

@@ -351,11 +351,11 @@ def test_undefined_weights_are_a_comment(output: str, tmp_path: Path) -> None:
     ("arguments", "says"),
     [
         pytest.param([], "no masks named", id="nothing"),
-        pytest.param(["x", "--from", "y.csv"], "leave out PATH", id="both"),
-        pytest.param(["x", "--scheme", "enet"], "goes with --format torch", id="table"),
+        pytest.param(["x", "--from", "y.csv"], "omit PATH", id="both"),
+        pytest.param(["x", "--scheme", "enet"], "requires --format torch", id="table"),
         pytest.param(
             ["x", "--format", "torch", "--scheme", "prior-bias"],
-            "no scheme 'prior-bias' weighs pixels; there are inverse-frequency",
+            "no scheme 'prior-bias' weights pixels; expected inverse-frequency",
             id="no-scheme",
         ),
         pytest.param(["x", "--format", "csv"], "'csv' is not one of", id="format"),
@@ -394,12 +394,12 @@ def test_the_lines_of_the_page_are_those_of_the_sample_masks() -> None:
     [
         pytest.param(
             Tally(images=40, without_change=39, changed=3, unchanged=10**7),
-            "only 3 changed pixels in 1 image to go by: pos_weight",
+            "only 3 changed pixels in 1 image: pos_weight",
             id="hardly any change",
         ),
         pytest.param(
             Tally(images=40, without_change=0, changed=9 * 10**6, unchanged=10**6),
-            "look at the masks first, most pixels are changed (inverted?): pos_weight",
+            "most pixels are changed, check whether masks are inverted: pos_weight",
             id="mostly changed",
         ),
         pytest.param(

@@ -109,7 +109,7 @@ def run() -> None:
     try:
         _run_and_flush()
     except OSError as error:
-        sys.exit(_unprinted(error))
+        sys.exit(_report_unprinted(error))
     except SystemExit as ended:
         # Typer and Rich exit with 1, which would mean that data failed.
         if isinstance(ended.__context__, BrokenPipeError):
@@ -146,7 +146,7 @@ def _run_and_flush() -> None:
         sys.stdout.flush()
 
 
-def _unprinted(error: OSError) -> int:
+def _report_unprinted(error: OSError) -> int:
     """Report why results could not be printed, unless the reader closed the pipe."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     # Windows reports a closed pipe as EINVAL.

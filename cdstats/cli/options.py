@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 OUTPUT: Final = "Output"
 GATES: Final = "Gates"
-PAPER: Final = "Tables of Markdown and LaTeX"
+PAPER: Final = "Markdown and LaTeX tables"
 _LAST: Final = (
     *("jobs", "timeout", "engine", "scheduler", "cache"),
     *("max_failed", "max_pixels", "strict", "quiet"),
@@ -40,17 +40,17 @@ class OutputOptions(Options, panel=OUTPUT):
     """Formats and files of results."""
 
     columns: str | None = option(
-        None, "Columns to print, as a comma list.", metavar="A,B"
+        None, "Columns to print, separated by commas.", metavar="A,B"
     )
     output_format: Format = option(
-        Format.TABLE, "Format of standard output.", typed=Format, flags=("--format",)
+        Format.TABLE, "Format of the output.", typed=Format, flags=("--format",)
     )
     csv: Path | None = option(
-        None, "Write the image rows to this file.", metavar="FILE"
+        None, "Write one row per image to this file.", metavar="FILE"
     )
     summary: Path | None = option(
         None,
-        "Write the rows of totals to this file: .csv, .json, .md or .tex.",
+        "Write the summary rows to this file: .csv, .json, .md or .tex.",
         metavar="FILE",
     )
 
@@ -62,18 +62,20 @@ class PaperOptions(Options, panel=PAPER):
         None, "Caption of the table, as plain text.", metavar="TEXT"
     )
     label: str | None = option(
-        None, "Label of the table; needs a caption.", metavar="NAME"
+        None, "Label of the table; needs --caption.", metavar="NAME"
     )
-    percent: bool = option(False, "Metrics in per cent; losses stay.")
+    percent: bool = option(False, "Print metrics in per cent; losses do not change.")
     decimals: int | None = option(
         None,
-        "Decimals of metrics, losses and ratios.",
+        "Number of decimals of metrics, losses and ratios.",
         least=0,
         most=15,
         metavar="N",
         shown="3",
     )
-    narrow: bool = option(False, "Fit one column of a page of two, in LaTeX.")
+    narrow: bool = option(
+        False, "Fit a LaTeX table to one column of a two-column page."
+    )
 
 
 class GateOptions(Options, panel=GATES):
@@ -81,25 +83,25 @@ class GateOptions(Options, panel=GATES):
 
     fail_under: Sequence[str] = option(
         (),
-        "Exit with 1 if this number of a model is smaller or undefined, such as "
-        "f1_pooled=0.9. Repeatable.",
+        "Exit with 1 if this value of a model is smaller than NUMBER or undefined, "
+        "such as f1_pooled=0.9. Repeatable.",
         metavar="NAME=NUMBER",
     )
     fail_over: Sequence[str] = option(
         (),
-        "Exit with 1 if this number of a model is larger or undefined, such as "
-        "bce_mean=0.3. Repeatable.",
+        "Exit with 1 if this value of a model is larger than NUMBER or undefined, "
+        "such as bce_mean=0.3. Repeatable.",
         metavar="NAME=NUMBER",
     )
     against: Path | None = option(
         None,
-        "Exit with 1 if counts of masks, metrics or mean losses differ from those of "
-        "the image rows that an earlier run wrote with --csv.",
+        "Exit with 1 if mask counts, metrics or mean losses differ from FILE, the "
+        "image rows that an earlier run wrote with --csv.",
         metavar="FILE",
     )
     tolerance: float | None = option(
         None,
-        "Largest absolute difference of a metric or mean loss with --against.",
+        "Allowed absolute difference of metrics and mean losses with --against.",
         least=0,
         metavar="NUMBER",
         shown="1e-06",
@@ -110,7 +112,10 @@ class ScreenOptions(Options, panel=RUN):
     """Messages on screen, and the number of failures that is tolerated."""
 
     max_failed: int = option(
-        0, "Exit with 0 up to this many failed files.", least=0, metavar="N"
+        0,
+        "Number of failed files up to which the exit code is 0.",
+        least=0,
+        metavar="N",
     )
     quiet: bool = option(
         False, "Hide progress, notes and warnings.", flags=("--quiet", "-q")
@@ -254,7 +259,7 @@ class ScoreBy(StrEnum):
 
 
 def sensitivity_rows(by: ScoreBy | None, options: SensitivityOptions) -> bool:
-    """Whether the rows of other rules are printed.
+    """Whether to print the rows of other rules.
 
     Raises:
         UsageError: If they were not computed.

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 Shown = TypeVar("Shown", bound="ShownOptions")
 MOST_LINES: Final = 10
 """Largest number of failures that are shown; all of them are in the rows."""
-_EQUAL: Final = 5
+_LEAST_GROUPED: Final = 5
 """Number of files from which failures with the same reason are shown as one."""
 _MOST_NAMES: Final = 3
 """Number of files that are named for a shared reason."""
@@ -154,7 +154,7 @@ def show_failures(
         errors[MOST_LINES:] = [Message(Level.ERROR, text)]
     # The message of a refused split already gives the reason of its masks.
     known = tuple(one.text for one in messages if one.level is Level.ERROR)
-    rest = ((name, why) for name, why in failures if not _is_told(why, known))
+    rest = ((name, why) for name, why in failures if not _is_covered(why, known))
     told = [*notes, *errors, *_failed(rest, csv=csv)]
     if not told:
         return
@@ -165,7 +165,7 @@ def show_failures(
         print_message(console, message)
 
 
-def _is_told(reason: str, known: tuple[str, ...]) -> bool:
+def _is_covered(reason: str, known: tuple[str, ...]) -> bool:
     """Whether a message already ends with this refusal."""
     refusal = reason.partition(REFUSED)[2]
     return bool(refusal) and any(text.endswith(refusal) for text in known)
@@ -185,11 +185,11 @@ def _failed(failures: Iterable[tuple[str, str]], *, csv: bool) -> list[Message]:
             continue
         numbers[why] += 1
         own = names.setdefault(why, [])
-        if len(own) < _EQUAL:
+        if len(own) < _LEAST_GROUPED:
             own.append(printable(name))
     lines: list[tuple[int, str]] = []
     for why, own in names.items():
-        least = 2 if why.startswith(REFUSED) else _EQUAL
+        least = 2 if why.startswith(REFUSED) else _LEAST_GROUPED
         if numbers[why] < least:
             lines += [(1, f"{name}: {why}") for name in own]
             continue

@@ -1,9 +1,8 @@
-"""Options declared once: how a field becomes an argument of Python and of a command.
+"""Options declared once, for Python arguments and for commands.
 
-A field made by `option` carries its default, its help, the values that it takes, and
-which pixels it is about. From these follow the checks of a value, the keyword
-arguments of a function (`takes`) and the options of a command
-(`cdstats.cli.options`).
+A field made by `option` has a default, a help text, its valid values, and the inputs
+that it needs. These determine the checks of a value, the keyword arguments of a
+function (`takes`) and the options of a command (`cdstats.cli.options`).
 """
 
 from __future__ import annotations
@@ -54,15 +53,15 @@ Result = TypeVar("Result", bound="HasMessages")
 
 
 class Indexed(Protocol):
-    """A dataset whose items are read by index."""
+    """A dataset with items by index."""
 
     def __getitem__(self, index: Any, /) -> Any:  # noqa: ANN401 - as it holds
-        """An item."""
+        """Item at an index."""
 
 
 StrPath = str | PathLike[str]
 Paths = StrPath | Iterable[Any] | Mapping[str, Any] | Indexed
-"""Paths; or images held in memory, where a function takes them."""
+"""Paths, or images in memory for functions that accept them."""
 RuleText = str | float
 
 MASKS: Final = frozenset({"masks"})
@@ -71,14 +70,14 @@ PIXELS: Final = MASKS | PREDICTIONS
 
 _SAME: Final = object()
 _BITS: Final = 63
-"""Bits of the largest whole number that files and libraries hold."""
+"""Bits of the largest integer that files and libraries support."""
 
 KEEP: Final = "keep"
-"""What `errors` is to return results that hold an error."""
+"""Value of `errors` to return results that contain errors."""
 
 
 class HasMessages(Protocol):
-    """What functions return: a dataclass with messages."""
+    """A result: a dataclass with messages."""
 
     @property
     def messages(self) -> tuple[Message, ...]:
@@ -86,56 +85,56 @@ class HasMessages(Protocol):
 
 
 class Option(NamedTuple):
-    """What is known of an option beside its name."""
+    """Properties of an option."""
 
     default: Any
     help: str
     typed: type = str
-    """A plain type, ``Path``, an enum, ``PathLike`` for a text that may name a place in
-    many ways, or ``FunctionType`` for whatever can be called."""
+    """A plain type, ``Path``, an enum, ``PathLike`` for paths and addresses as text, or
+    ``FunctionType`` for callables."""
     many: bool = False
     choices: tuple[str, ...] = ()
     numbers: bool = False
-    """Whether Python may give a number for a text."""
+    """Whether Python may pass a number instead of text."""
     least: float | None = None
     most: float | None = None
     flags: tuple[str, ...] = ()
-    """Its names on the command line; by default the name of the field."""
+    """Names on the command line; by default from the field name."""
     metavar: str | None = None
     panel: str | None = None
     shown: str | None = None
-    """The default as the help shows it; by default the value, unless None."""
+    """Default as shown in the help; by default the value, unless None."""
     needs: frozenset[str] = frozenset()
-    """What must be read for it to mean anything: ``masks``, ``predictions``, one of
-    them, or nothing."""
+    """Inputs that the option needs: ``masks``, ``predictions``, either of them, or
+    none."""
     on_command_line: bool = True
     argument: bool = False
-    """Whether it is an argument of a command, without a name."""
+    """Whether it is a positional argument of a command."""
     command_default: Any = _SAME
     none_is_value: bool = False
-    """Whether None means something other than the default."""
+    """Whether None is a value that differs from the default."""
 
     @property
     def has_command_default(self) -> bool:
-        """Whether commands have another default."""
+        """Whether commands have a different default."""
         return self.command_default is not _SAME
 
     def names(self, name: str) -> tuple[str, ...]:
-        """Its names on the command line, given the name of its field."""
+        """The names on the command line, given the field name."""
         return self.flags or (f"--{name.replace('_', '-')}",)
 
     def typed_name(self, name: str) -> str:
-        """The name by which a message calls it."""
+        """The name used in messages."""
         if self.argument:
             return (self.metavar or "PATH").rpartition("]")[2]
         return self.names(name)[0].partition("/")[0]
 
     def taken(self, name: str, value: object) -> object:
-        """A value as the package uses it.
+        """Convert and check a value.
 
         Raises:
-            TypeError: If it is of another type; names the argument.
-            UsageError: If it is outside the range or none of the choices.
+            TypeError: If it has the wrong type; the message names the argument.
+            UsageError: If it is out of range or not among the choices.
         """
         if self.many:
             each = _each(name, value, numbers=self.numbers)
@@ -172,10 +171,10 @@ class Option(NamedTuple):
         return known
 
     def _converted(self, value: Any) -> object:  # noqa: ANN401 - as given
-        """A value in the type of the option; None where it has another.
+        """Convert a value to the type of the option; None if that is not possible.
 
-        Whole numbers may be given as text, and texts that allow it as numbers. True and
-        False are no numbers.
+        Integers may be given as text, and text as numbers if the option allows it. True
+        and False are not numbers.
         """
         kind: Any = self.typed
         whole = isinstance(value, Integral)
@@ -205,7 +204,7 @@ _WORDS: Final[Mapping[Any, str]] = {
     Path: "a path",
     PathLike: "a path",
 }
-"""What an option of each type expects."""
+"""Expected values, by type, for messages."""
 _TYPES: Final = {
     "Callable": FunctionType,
     "Paths": PathLike,
@@ -217,11 +216,11 @@ _TYPES: Final = {
     "int": int,
     "float": float,
 }
-"""Types of options by a word of their annotations; the first that occurs counts."""
+"""Types of options by a word in their annotation; the first match counts."""
 
 
 def _by_annotation(text: str) -> dict[str, Any]:
-    """The settings of an option that the annotation of its field tells.
+    """Derive the settings of an option from the annotation of its field.
 
     Example:
         >>> _by_annotation("RuleText | Sequence[RuleText] | None")
@@ -237,15 +236,15 @@ def _by_annotation(text: str) -> dict[str, Any]:
 
 
 def _shown(value: object) -> str:
-    """A value of the wrong type; what holds an address may hold a secret."""
+    """A value of the wrong type, for a message; addresses may contain secrets."""
     text = repr(value)
     return "with an address" if START.search(text) else f"{text:.60}"
 
 
 def _each(name: str, value: object, *, numbers: bool = False) -> Iterator[object]:
-    """The values of an option that may be given several times.
+    """The values of an option that may be repeated.
 
-    One value stands for itself, and a mapping names its paths, or also numbers.
+    A single value counts as one, and a mapping gives names to paths or numbers.
     """
     single = (str, PathLike, Real) if numbers else (str, PathLike)
     if isinstance(value, single):
@@ -278,23 +277,22 @@ def _each(name: str, value: object, *, numbers: bool = False) -> Iterator[object
 
 
 def option(default: Any, text: str, **settings: Any) -> Any:  # noqa: ANN401 - any type
-    """A field of a group: an option with its default, its help and its settings.
+    """Declare an option as a field of a group, with default, help and settings.
 
-    Its type, whether it may be given several times, and whether numbers stand for texts
-    follow from the annotation of the field; other settings may be those of its group.
+    Its type and whether it may be repeated or given as a number follow from the
+    annotation; other settings may come from the group.
     """
     return partial(Option, default, text, **settings)
 
 
 @dataclass_transform(kw_only_default=True, frozen_default=True)
 class Options:
-    """A group of options, frozen; values are checked, and have one type afterwards.
+    """A frozen group of options; values are checked and converted.
 
-    Its fields are made by `option`; those of a class with ``kw_only=False`` may be
-    given by place. Further settings of a class are those of each of its own fields, as
-    far as these do not say otherwise; those that are ``hidden`` are no options of a
-    command. It is no dataclass, because generating the code of some twenty of these
-    takes longer than counting a mask.
+    Fields are made by `option`. With ``kw_only=False`` they are positional too. Further
+    settings of a class are defaults for its own fields; ``hidden`` fields are not
+    options of commands. It is not a dataclass, because generating twenty of these takes
+    longer than counting a mask.
     """
 
     declared: ClassVar[dict[str, Option]] = {}
@@ -333,12 +331,12 @@ class Options:
         raise AttributeError(f"{type(self).__name__}.{name} is frozen")
 
     def taken(self, name: str, value: object) -> object:
-        """The value of an option as the package uses it."""
+        """Convert and check the value of an option."""
         return self.declared[name].taken(name, value)
 
     @classmethod
     def signature(cls) -> Signature:
-        """How the group is called."""
+        """The call signature of the group."""
         types: dict[str, Any] = {}
         for base in reversed(cls.__mro__):
             types |= get_annotations(base)
@@ -356,31 +354,31 @@ class Options:
         return Signature(sorted(parameters, key=lambda one: one.kind))
 
     def replace(self, **changes: Any) -> Self:  # noqa: ANN401 - of its fields
-        """This group with some other values."""
+        """A copy with some values changed."""
         return type(self)(**(vars(self) | changes))
 
     @classmethod
     def of(cls, other: Options, **changes: Any) -> Self:  # noqa: ANN401 - of its fields
-        """This group with the values that another group has, except for changes."""
+        """A group with the values of another group, except for changes."""
         own = {n: v for n, v in vars(other).items() if n in cls.declared}
         return cls(**(own | changes))
 
     def reads(self) -> frozenset[str]:
-        """What is read: ``masks``, ``predictions``, or only earlier rows."""
+        """Inputs that are read: ``masks``, ``predictions``, or none with --from."""
         return frozenset() if getattr(self, "from_file", None) else PIXELS
 
     def missing(self) -> str | None:
-        """What to say of a source that is not named; None where all are."""
+        """The message on a missing input; None if all are given."""
         return None
 
     def refuse_unfit(self, given: Collection[str]) -> None:
-        """Refuse options that do not fit what is read, and sources that are not named.
+        """Refuse options that do not fit the inputs, and missing inputs.
 
         Args:
-            given: The names of the fields that the user set.
+            given: Names of the fields that the user set.
 
         Raises:
-            UsageError: If there is one.
+            UsageError: If an option does not fit or an input is missing.
         """
         read = self.reads()
         unfit = {
@@ -392,17 +390,17 @@ class Options:
             nouns = sorted(set().union(*unfit.values()))
             why = f"no {' or '.join(nouns)} are read here"
             if nouns == ["masks"] and read >= PREDICTIONS:
-                # The masks of the predictions are read, though not counted.
-                why = "no masks are named with --masks"
+                # The masks of predictions are read, but not counted.
+                why = "no masks are given with --masks"
             if not read and {"from_file", "from_files"} & set(given):
-                why = "--from reads the rows of an earlier run, and no pixel"
-            raise UsageError(f"{why}; leave out {', '.join(unfit)}")
+                why = "--from reads rows of an earlier run, not pixels"
+            raise UsageError(f"{why}; omit {', '.join(unfit)}")
         if text := self.missing():
             raise UsageError(text)
 
 
 def texts(value: Paths | None) -> list[str]:
-    """Paths as text, each may be ``NAME=PATH``.
+    """Convert paths to texts, which may be ``NAME=PATH``.
 
     Example:
         >>> texts({"mine": "masks"})
@@ -412,7 +410,7 @@ def texts(value: Paths | None) -> list[str]:
 
 
 def are_lists(value: Paths) -> bool:
-    """Whether all paths are lists, which may be sheets that name masks, too."""
+    """Whether all paths are lists, which may be sheets that name masks too."""
     return all(one.rpartition("=")[2].startswith("@") for one in texts(value))
 
 
@@ -421,11 +419,11 @@ def takes(
     held: Callable[[Mapping[str, Any]], AbstractContextManager[dict[str, Any]]]
     | None = None,
 ) -> Callable[[Callable[[Group], Result]], Callable[P, Result]]:
-    """Make a function of a group a function of the group's fields.
+    """Turn a function of a group into a function of the group's fields.
 
-    Its signature is that of the group, and its docstring lists all arguments. Texts of
-    errors and messages name arguments, not options of the command line. Where the group
-    has the field ``errors``, a result that holds an error raises.
+    It gets the signature of the group, and its docstring lists all arguments. Errors
+    and messages name arguments instead of command-line options. If the group has the
+    field ``errors``, a result with an error raises by default.
     """
     made: Any = group
     shape, known = made.signature(), made.declared
@@ -458,31 +456,29 @@ def takes(
 
 
 def _refuse_nothing(result: HasMessages, options: Mapping[str, Option]) -> None:
-    """Refuse a result with an error, or with nothing in it."""
     texts = [one.text for one in result.messages if one.level is Level.ERROR]
     if not texts and not len(getattr(result, "images", ())):
-        texts = ["no file was found in what is named"]
+        texts = ["no files found in the given paths"]
     if texts:
         more = f" (and {counted(len(texts) - 1, 'more error')})" if texts[1:] else ""
         first = in_python(texts[0], options)
-        raise DataError(f"{first}{more}; errors='keep' returns what could be read")
+        raise DataError(f"{first}{more}; errors='keep' returns the readable part")
 
 
 def _reworded(result: Result, options: Mapping[str, Option]) -> Result:
-    """A result whose messages, reasons and findings name arguments."""
     changed: dict[str, Any] = {}
     for one in fields(result):  # type: ignore[arg-type]
         held = getattr(result, one.name)
         if isinstance(held, tuple):
             changed[one.name] = tuple(_named(row, options) for row in held)
-        elif hasattr(held, "reword"):  # rows that are read when they are asked for
+        elif hasattr(held, "reword"):  # rows that are read lazily
             held.reword = lambda text: in_python(text, options)
     new: Result = replace(result, **changed)  # type: ignore[type-var]
     return new
 
 
 def _named(row: Any, options: Mapping[str, Option]) -> Any:  # noqa: ANN401 - any record
-    """A record whose texts name arguments."""
+    """A record whose texts name Python arguments."""
     if isinstance(row, tuple):  # a file and its reason
         return (row[0], in_python(row[1], options))
     texts = {n: v for n in ("text", "reason") if (v := getattr(row, n, ""))}
@@ -496,7 +492,7 @@ _OPTION: Final = re.compile(
     r"(?<![\w/.-])(?:PATH\b(?![/.]\w)"
     r"|--([a-z][a-z-]*)(?:[ =](?!--)('[^']*'|[^\s;()`]*[^\s;,()`]))?)"
 )
-"""An option of a message and the word behind it."""
+"""An option in a message, and the word behind it."""
 PROSE: Final = frozenset(
     (
         *("a", "alone", "and", "are", "as", "at", "for", "from", "goes", "if", "is"),
@@ -504,11 +500,11 @@ PROSE: Final = frozenset(
         "with",
     )
 )
-"""Words of a message that follow an option and are no value of it."""
+"""Words that follow an option in messages and are not its value."""
 
 
 def in_python(text: str, options: Mapping[str, Option]) -> str:
-    """A message in which arguments stand for options of the command line.
+    """Replace command-line options in a message by Python arguments.
 
     Example:
         >>> in_python("--kind logit? Use --kind to choose", {"kind": Option(None, "")})
@@ -528,12 +524,12 @@ def in_python(text: str, options: Mapping[str, Option]) -> str:
             return "paths" if "paths" in options else match[0]
         name = names.get(f"--{match[1]}", match[1].replace("-", "_"))
         word = match[2] or ""
-        value = word.rstrip(".:?")  # what ends a sentence
+        value = word.rstrip(".:?")  # end of a sentence
         rest = word[len(value) :]
         known = options.get(name, Option(None, ""))
         if known.typed is bool:
             return f"{name}=True {word}".rstrip()
-        # What an error quotes before its colon is a value, whatever it is.
+        # The word before a colon is a quoted value.
         if not value or (value in PROSE and not rest.startswith(":")):
             return f"{name} {word}".rstrip()
         counts = (known.metavar or "").endswith("N") and "=" not in value
@@ -542,14 +538,14 @@ def in_python(text: str, options: Mapping[str, Option]) -> str:
             return f"{name}={value}{rest}"
         return f'{name}="{value.strip(chr(39))}"{rest}'
 
-    # Arguments that follow each other are separated by commas.
+    # Consecutive arguments are separated by commas.
     return re.sub(
         r'(=(?:"[^"]*"|\d+)) (?=[a-z_]+=)', r"\1, ", _OPTION.sub(argument, text)
     )
 
 
 def _documented(text: str, options: Iterable[tuple[str, Option]]) -> str:
-    """A docstring with a section for the arguments, before that of what is returned."""
+    """A docstring with a section of arguments, inserted before that of results."""
     lines = ["Args:"]
     for name, known in options:
         lines += textwrap.wrap(

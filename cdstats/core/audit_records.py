@@ -1,4 +1,4 @@
-"""The records of `cdstats audit`; the order of their fields is the order of columns."""
+"""The rows of `cdstats audit`; field order is column order."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from cdstats.core.records import ImageRecord
 
 BIN_EDGES: Final = (0, 1, 5, 20)
-"""Upper ends of the bins of an image's change fraction, in per cent."""
+"""Upper ends of the bins of the change fraction of images, in per cent."""
 SEVERITIES: Final = (Level.ERROR, Level.WARNING, Level.NOTE)
-"""Severities of findings, the worst first."""
+"""Severities of findings, worst first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something about masks that a person should know before training."""
+    """A property of masks that matters for training."""
 
     severity: str
     check: str
@@ -42,10 +42,10 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class SplitAudit:
-    """The images of a split, or of a dataset (``split`` is ``"all"``), by their change.
+    """Image counts of a split, or of a dataset (``split`` is ``"all"``), by change.
 
-    The bins count images with a valid pixel by their change fraction: none, up to 1 %,
-    up to 5 %, up to 20 %, and more.
+    The bins count images with valid pixels by change fraction: none, up to 1 %, up to
+    5 %, up to 20 %, and more.
     """
 
     dataset: str
@@ -71,7 +71,7 @@ class SplitAudit:
 
 @dataclass(frozen=True, slots=True)
 class ValueShare:
-    """A stored value of a split; ``is_stray`` where it leaves the split's domain."""
+    """A stored value of a split; ``is_stray`` if it is outside the expected values."""
 
     dataset: str
     split: str
@@ -85,7 +85,7 @@ class ValueShare:
 
 @dataclass(frozen=True, slots=True)
 class BinarisationShare:
-    """The change fraction of a split as a usual rule of loaders would have it."""
+    """The change fraction of a split under a common rule of data loaders."""
 
     dataset: str
     split: str
@@ -97,9 +97,9 @@ class BinarisationShare:
 
 @dataclass(frozen=True, slots=True)
 class RegionSizes:
-    """Connected regions of changed pixels of a split, by their size in pixels.
+    """Sizes of the connected changed regions of a split, in pixels.
 
-    A quantile is the smallest size that its share of the regions does not exceed.
+    The quantile q is the smallest size that a share q of the regions does not exceed.
     """
 
     dataset: str
@@ -119,17 +119,17 @@ class RegionSizes:
 
 @dataclass(frozen=True, slots=True)
 class SplitShift:
-    """How far two splits of a dataset lie apart; its unit is the image.
+    """Distance between two splits of a dataset, with images as the unit.
 
     Attributes:
-        dataset: The dataset.
+        dataset: Name of the dataset.
         reference: The split compared with.
         split: The split.
-        reference_images: Images of the first with a valid pixel.
-        images: Images of the second.
-        ks_distance: Largest distance of the two distributions of change fractions.
-        p_value: Probability of such a distance or more for splits drawn alike, if
-            images were independent; crops of one scene are not.
+        reference_images: Images with valid pixels in the reference split.
+        images: Images with valid pixels in the split.
+        ks_distance: Largest distance between the distributions of change fractions.
+        p_value: Probability of at least this distance for random splits of independent
+            images; crops of one scene are not independent.
     """
 
     dataset: str
@@ -143,7 +143,7 @@ class SplitShift:
 
 @dataclass(frozen=True, slots=True)
 class Duplicate:
-    """Masks whose labels are equal pixel by pixel."""
+    """Masks with identical labels."""
 
     dataset: str
     splits: tuple[str, ...]
@@ -160,15 +160,15 @@ class Duplicate:
 
 @dataclass(frozen=True, slots=True)
 class HeatMap:
-    """Where change sits in the frame of masks of one size.
+    """Change fraction by position in the frame, for masks of one size.
 
     Attributes:
-        dataset: The dataset.
-        width: Pixels in a row.
-        height: Rows.
-        images: Masks.
-        cells: Change fraction of each cell of a grid over the frame, row by row; None
-            for a cell without a valid pixel.
+        dataset: Name of the dataset.
+        width: Width of the masks.
+        height: Height of the masks.
+        images: Number of masks.
+        cells: Change fraction of each cell of a grid over the frame, in row order; None
+            for cells without valid pixels.
     """
 
     dataset: str
@@ -179,7 +179,7 @@ class HeatMap:
 
 
 def split_audit(dataset: str, split: str, rows: Iterable[ImageRecord]) -> SplitAudit:
-    """Count the images of a split by their change.
+    """Count the images of a split by change.
 
     Example:
         >>> split_audit("CDD", "train", []).bins
@@ -191,7 +191,7 @@ def split_audit(dataset: str, split: str, rows: Iterable[ImageRecord]) -> SplitA
     valid = [(one.changed, one.valid) for one in counts if one.valid]
     bins = [0] * (len(BIN_EDGES) + 1)
     for changed, pixels in valid:
-        # In integers, so that an edge is never missed.
+        # Compare integers, so that edges are exact.
         bins[sum(100 * changed > edge * pixels for edge in BIN_EDGES)] += 1
     fractions = [row.change_fraction for row in ok if row.change_fraction is not None]
     return SplitAudit(

@@ -1,7 +1,7 @@
-"""What the usual loaders would make of the same masks.
+"""Changed pixels under the rules that common data loaders use.
 
-Public loaders binarise with three rules, and each is silent when it does not fit the
-file. The three counts follow from the value counts, whatever rule is in use.
+Public loaders use three rules, and none reports a file that does not fit. All three
+counts follow from the value counts, independent of the rule in use.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ LOADERS: Final = {
     ">=128": "PaddleRS, open-cd (to_binary), CDLab (SVCD), FOTBCD",
     "==255": "BIT_CD, ChangeFormer, Pylon (integer / 255)",
 }
-"""The three rules, with public loaders that use each."""
+"""The three rules, with public loaders that use them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Binarisation:
-    """Valid pixels that each usual rule calls changed; adds over masks.
+    """Valid pixels that count as changed under each common rule; adds over masks.
 
     Example:
         >>> one = Binarisation(above_zero=5, from_128=0, equal_255=0, valid=10)
@@ -47,20 +47,20 @@ class Binarisation:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Changed pixels under each rule of `LOADERS`."""
+        """Changed pixels by rule of `LOADERS`."""
         numbers = (self.above_zero, self.from_128, self.equal_255)
         return dict(zip(LOADERS, numbers, strict=True))
 
     @property
     def differs(self) -> bool:
-        """Whether the rules disagree."""
+        """Whether the rules give different counts."""
         return len(set(self.counts.values())) > 1
 
 
 def binarisation(mask: MaskCounts, rule: LabelRule) -> Binarisation:
-    """Count what each usual rule calls changed among the pixels that count.
+    """Count the changed pixels of a mask under each common rule.
 
-    Colours are turned grey first, as Pillow's ``convert("L")`` does.
+    Colours are converted to grey first, as in Pillow's ``convert("L")``.
     """
     above = from_128 = equal = valid = 0
     for value, pixels in mask.counts.values.items():
@@ -75,7 +75,7 @@ def binarisation(mask: MaskCounts, rule: LabelRule) -> Binarisation:
 
 
 def grey_level(value: Value) -> float:
-    """The grey level that a loader sees: the number, or the luma of a colour.
+    """The grey level that a loader reads: the number, or the luma of a colour.
 
     Example:
         >>> grey_level("#ff0000"), grey_level("#0000ff"), grey_level(255)
@@ -93,7 +93,7 @@ def grey_level(value: Value) -> float:
 
 
 def grey_class(value: Value) -> int:
-    """How many of the usual rules call a value changed: a rule implies those before.
+    """Number of common rules under which a value is changed; the rules are nested.
 
     Example:
         >>> [grey_class(value) for value in (0, 1, 128, 255, 300)]

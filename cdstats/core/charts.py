@@ -1,4 +1,4 @@
-"""The numbers behind each figure, as rows; a figure is drawn from its rows alone."""
+"""The data of each figure as rows; figures are drawn only from these."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class FractionBin:
-    """Masks of a dataset whose change fraction lies in ``(above, up_to]``.
+    """Masks of a dataset with a change fraction in ``(above, up_to]``.
 
-    ``up_to`` of 0 is the bin of masks without change.
+    The bin with ``up_to`` 0 holds the masks without change.
     """
 
     dataset: str
@@ -42,7 +42,7 @@ class FractionBin:
 
 @dataclass(frozen=True, slots=True)
 class FractionShare:
-    """The share of a split's masks whose change fraction is at most this one."""
+    """Share of a split's masks with at most this change fraction."""
 
     dataset: str
     split: str
@@ -52,7 +52,7 @@ class FractionShare:
 
 @dataclass(frozen=True, slots=True)
 class HeatCell:
-    """The change fraction of a cell of the frame; rows from the top."""
+    """Change fraction of one cell of the frame; rows count from the top."""
 
     dataset: str
     row: int
@@ -64,9 +64,9 @@ class HeatCell:
 class BetaLoss(Stated):
     """Balanced cross-entropy with a fixed β, over all pixels of a model.
 
-    ``weighted_mean`` is per unit of weight, on the scale of BCE for every β; ``mean``
-    per pixel, as losses of this name are reported. ``mark`` is ``plain`` where it is
-    BCE and ``class mean`` where β is the share of unchanged pixels.
+    ``weighted_mean`` is per unit of weight, comparable with BCE for every β; ``mean``
+    is per pixel, as such losses are usually given. ``mark`` is ``plain`` for BCE, and
+    ``class mean`` where β is the share of unchanged pixels.
     """
 
     model: str
@@ -78,7 +78,7 @@ class BetaLoss(Stated):
 
 @dataclass(frozen=True, slots=True)
 class ThresholdScore(Stated):
-    """The confusion counts of a model when p >= threshold is changed."""
+    """Confusion counts of a model if p >= threshold is changed."""
 
     model: str
     threshold: float
@@ -93,10 +93,10 @@ class ThresholdScore(Stated):
 
 @dataclass(frozen=True, slots=True)
 class CurveSummary:
-    """What the curves of a model come to.
+    """Summary of the curves of a model.
 
-    ``best_threshold`` is None where no threshold gives the best F1, as between logits
-    whose probabilities round to the same number.
+    ``best_threshold`` is None if no number gives the best F1, as between logits whose
+    probabilities round to the same number.
     """
 
     model: str
@@ -108,7 +108,7 @@ class CurveSummary:
 
 @dataclass(frozen=True, slots=True)
 class CalibrationBin(Stated):
-    """Pixels of a model with a probability in ``[low, high)``; the last holds 1 too."""
+    """Pixels with a probability in ``[low, high)``; the last bin includes 1."""
 
     model: str
     low: float
@@ -121,7 +121,7 @@ class CalibrationBin(Stated):
 
 @dataclass(frozen=True, slots=True)
 class EpochScore(Stated):
-    """Loss and F1 of a model by the number in its name."""
+    """Loss and F1 of a model, by the number in its name."""
 
     series: str
     number: int
@@ -133,7 +133,7 @@ class EpochScore(Stated):
 
 @dataclass(frozen=True, slots=True)
 class WorstImage(Stated):
-    """An image with a large share of wrong pixels, and its confusion counts."""
+    """An image with many wrong pixels, and its confusion counts."""
 
     model: str
     rank: int
@@ -149,7 +149,7 @@ class WorstImage(Stated):
 
 @dataclass(frozen=True, slots=True)
 class ErrorCounts:
-    """The pixels of the maps of a model by outcome."""
+    """Pixels in the error maps of a model, by outcome."""
 
     model: str
     maps: int
@@ -163,7 +163,7 @@ class ErrorCounts:
 
     @classmethod
     def of(cls, model: str, rows: Sequence[ErrorMap]) -> ErrorCounts:
-        """The pixels of some maps together."""
+        """The sum over several maps."""
         done = [row for row in rows if row.status == "ok"]
         sums = (sum(getattr(row, name) or 0 for row in done) for name in _COUNTS)
         return cls(model, len(done), len(rows) - len(done), *sums)
@@ -174,7 +174,7 @@ _COUNTS: Final = ("tp", "fp", "fn", "tn", "ignored", "uncovered")
 
 @dataclass(frozen=True, slots=True)
 class ErrorMap:
-    """The pixels of one map of errors by outcome, or the reason why there is none."""
+    """Pixels of one error map by outcome, or the reason for its failure."""
 
     model: str
     split: str
@@ -193,7 +193,7 @@ class ErrorMap:
     def of(
         cls, rows: Sequence[ScoreRecord], *, path: str = "", reason: str = ""
     ) -> ErrorMap:
-        """The row of a map, from the scores of its predictions: one, or its crops."""
+        """The row of a map, from the score of its prediction or of its crops."""
         one, status = rows[0], "failed" if reason else "ok"
         sums: dict[str, Any] = {
             name: None if reason else sum(getattr(row, name) or 0 for row in rows)
@@ -207,13 +207,13 @@ EDGES: Final = (
     *(Fraction(n * power, 10_000) for power in (1, 10, 100, 1000) for n in (1, 2, 5)),
     Fraction(1),
 )
-"""Upper ends of the bins of a change fraction: 0.01, 0.02, 0.05 ... 50 and 100 %."""
+"""Upper ends of the bins of the change fraction: 0.01, 0.02, 0.05 ... 50, 100 %."""
 
 
 def fraction_bins(dataset: str, rows: Sequence[ImageRecord]) -> list[FractionBin]:
-    """How many masks of a dataset hold how much change.
+    """Count the masks of a dataset by change fraction.
 
-    Masks without a valid pixel are in no bin; the edges are compared as integers.
+    Masks without valid pixels are excluded; edges are compared as integers.
     """
     held = [0] * (len(EDGES) + 1)
     for row in rows:
@@ -229,7 +229,7 @@ def fraction_bins(dataset: str, rows: Sequence[ImageRecord]) -> list[FractionBin
 
 
 def fraction_shares(dataset: str, rows: Sequence[ImageRecord]) -> list[FractionShare]:
-    """The cumulative shares of masks over their change fraction, by split."""
+    """Cumulative shares of masks by change fraction, per split."""
     held: dict[str, list[float]] = {}
     for row in rows:
         if row.change_fraction is not None:
@@ -243,7 +243,7 @@ def fraction_shares(dataset: str, rows: Sequence[ImageRecord]) -> list[FractionS
 
 
 def heat_cells(heat: HeatMap) -> list[HeatCell]:
-    """The cells of a heat map, row by row."""
+    """Cells of a heat map in row order."""
     return [
         HeatCell(heat.dataset, row, column, fraction)
         for row, cells in enumerate(heat.cells)
@@ -252,18 +252,18 @@ def heat_cells(heat: HeatMap) -> list[HeatCell]:
 
 
 STEPS: Final = 50
-"""Equal steps of β from 0 to 1."""
+"""Number of equal steps of β from 0 to 1."""
 _SHOWN: Final = 1024
-"""Steps that a curve is shown in."""
+"""Number of steps of a drawn curve."""
 PLAIN, CLASS_MEAN = "plain", "class mean"
 
 
 def beta_losses(model: str, rows: Iterable[ScoreRecord]) -> list[BetaLoss]:
-    """Balanced cross-entropy of a model for every β, rising, from its sums.
+    """Balanced cross-entropy of a model for rising β.
 
-    The weighted mean runs from the mean of unchanged pixels (β = 0) over plain BCE
-    (β = 1/2) and the class mean (β = share of unchanged pixels) to the mean of changed
-    pixels (β = 1). There are no rows without pixels of both classes.
+    The weighted mean goes from the mean of unchanged pixels (β = 0) over BCE (β = 1/2)
+    and the class mean (β = share of unchanged pixels) to the mean of changed pixels
+    (β = 1). Empty if a class has no pixels.
     """
     table = SumsTable.of(row.sums for row in rows if row.status == "ok").total
     changed, unchanged = table.changed[0].item(), table.unchanged[0].item()
@@ -281,9 +281,9 @@ def beta_losses(model: str, rows: Iterable[ScoreRecord]) -> list[BetaLoss]:
 
 
 def threshold_scores(model: str, curve: Curve) -> list[ThresholdScore]:
-    """The scores of a model at some of its thresholds, the lowest first.
+    """Scores of a model at selected thresholds, lowest first.
 
-    One threshold for each step of 1/1024 in probability and in recall, and that of the
+    One threshold per step of 1/1024 in probability and in recall, and the one with the
     best F1.
     """
     tp, fp, fn, tn = curve.confusion
@@ -307,7 +307,7 @@ def threshold_scores(model: str, curve: Curve) -> list[ThresholdScore]:
 
 
 def calibration_bins(model: str, curve: Curve) -> list[CalibrationBin]:
-    """What share of the pixels of each probability is changed."""
+    """Share of changed pixels for each bin of probability."""
     pixels = curve.changed + curve.unchanged
     place = bins_of(curve.thresholds)
     held = [
@@ -329,10 +329,10 @@ def calibration_bins(model: str, curve: Curve) -> list[CalibrationBin]:
 
 
 def epoch_scores(models: Sequence[DatasetScore]) -> list[EpochScore]:
-    """The scores of saved epochs, by the last number in the name of each model.
+    """Scores of saved epochs, by the last number in the model names.
 
-    Names that differ in that number alone are one series. Series of one model are left
-    out, and so are those in which a number occurs twice.
+    Names that differ only in that number form a series. Series of a single model, or
+    with a number that occurs twice, are skipped.
     """
     series: dict[str, list[EpochScore]] = {}
     for one in models:
@@ -351,9 +351,9 @@ def epoch_scores(models: Sequence[DatasetScore]) -> list[EpochScore]:
 def worst_images(
     model: str, rows: Iterable[ScoreRecord], most: int
 ) -> list[WorstImage]:
-    """The images of a model with the largest share of wrong pixels, the worst first.
+    """The images of a model with the largest share of wrong pixels, worst first.
 
-    Images without a wrong pixel are left out.
+    Images without wrong pixels are skipped.
     """
     wrong = []
     for row in rows:
@@ -361,7 +361,7 @@ def worst_images(
         if row.status == "ok" and c.fp + c.fn:
             counts = c.tp, c.fp, c.fn, c.tn
             wrong.append(((c.fp + c.fn) / sum(counts), row, counts))
-    # The sort is stable: images alike in their share stay in the order of the rows.
+    # The sort is stable, so ties keep the order of the rows.
     wrong.sort(key=lambda one: -one[0])
     return [
         WorstImage(model, rank, row.pred, row.target, *counts, row.ignored or 0, share)

@@ -1,19 +1,18 @@
-r"""Columns: each is declared once, on the field of its record.
+r"""Columns, each declared once on a field of its record.
 
-A record is a frozen dataclass; the order of its fields is the order of the columns. A
-field alone is a column: its name gives the title (``f1_image_mean`` is shown as *F1
-image mean*), its type the alignment (texts to the left) and its value the format
-(thousands apart, three decimals). What differs is said in its metadata::
+A record is a frozen dataclass, and field order is column order. By default the field
+name gives the title (``f1_image_mean`` becomes *F1 image mean*), its type the alignment
+(text on the left) and its value the format (thousands separators, three decimals).
+Metadata changes these::
 
     change_fraction: float | None = field(
         metadata=column("Change\nfraction", format=per_cent)
     )
 
-Every output format, data frame and table of a report then has the column; nothing else
-is to be changed. Fields of a base class stand after those of the class itself. A
-mapping of further columns, such as the values of losses chosen at run time, is a field
-marked with `NOT_A_COLUMN` beside a property ``further`` that returns them by name; a
-static method ``further_column`` may say more of them than their names.
+Every output format, data frame and report table then has the column. Inherited fields
+come last. Columns that are known only at run time, such as chosen losses, are in a
+mapping marked with `NOT_A_COLUMN`, and a property ``further`` returns them by name; a
+static method ``further_column`` may describe them.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
 Side = Literal["left", "right"]
 Better = Literal["", "higher", "lower"]
 UNDEFINED: Final = "–"
-"""How a value that is not defined is shown."""
+"""Text for undefined values."""
 NOT_A_COLUMN: Final[Mapping[str, Any]] = {"hidden": True}
 """Metadata of a field that holds further columns."""
 _TEXTS: Final = ("str", "Literal")
@@ -42,7 +41,7 @@ class Record(Protocol):
 
 
 def plain(value: Any) -> str:  # noqa: ANN401 - any value of a record
-    """A value as people read it: thousands apart, three decimals.
+    """Format a value with thousands separators and three decimals.
 
     Example:
         >>> plain(134068750), plain(0.1466), plain("a")
@@ -56,7 +55,7 @@ def plain(value: Any) -> str:  # noqa: ANN401 - any value of a record
 
 
 def per_cent(value: float) -> str:
-    """A fraction as a percentage.
+    """Format a fraction as a percentage.
 
     Example:
         >>> per_cent(0.12785)
@@ -66,7 +65,7 @@ def per_cent(value: float) -> str:
 
 
 def printable(text: str) -> str:
-    r"""A text without control characters, so that a name cannot steer a terminal.
+    r"""Escape control characters, so that names cannot control a terminal.
 
     Example:
         >>> printable("a\x1b[31m\n.png")
@@ -86,8 +85,8 @@ def one_line(title: str) -> str:
 class Column:
     r"""A column of a table.
 
-    ``better`` says which of two values is better, if either is, and ``is_share``
-    whether a paper may give them in per cent.
+    ``better`` is the direction of improvement, if any; ``is_share`` marks values that a
+    paper may print in per cent.
     """
 
     name: str
@@ -103,7 +102,7 @@ class Column:
         return one_line(self.title)
 
     def cell(self, value: Any) -> str:  # noqa: ANN401 - any value of a record
-        """A value as people read it."""
+        """Format a value."""
         return UNDEFINED if value is None else self.format(value)
 
 
@@ -115,7 +114,7 @@ def column(
     better: Better = "",
     is_share: bool = False,
 ) -> Mapping[str, Any]:
-    """Metadata of a field whose column is not shown as its name and type say."""
+    """Metadata for a column that differs from the defaults of its name and type."""
     settings = {"format": format, "better": better, "is_share": is_share}
     return {"title": title, "align": align, **settings}
 
@@ -128,7 +127,7 @@ CHANGE_FRACTION: Final = column("Change\nfraction", format=per_cent)
 
 
 def columns_of(kind: type[Record]) -> Mapping[str, Column]:
-    """The columns of a kind of record by name, in their order.
+    """Columns of a record type, by name, in order.
 
     Example:
         >>> from cdstats.core.records import SummaryRecord
@@ -146,7 +145,7 @@ _DECLARED: Final[dict[type[Record], Mapping[str, Column]]] = {}
 
 
 def own_first(kind: type[Record]) -> list[str]:
-    """The fields of a kind of record, those that it inherits at the end."""
+    """Fields of a record type, inherited ones last."""
     known = [one.name for one in fields(kind)]
     return [n for n in dict.fromkeys((*kind.__annotations__, *known)) if n in known]
 
@@ -161,7 +160,7 @@ def _declared(one: Field[Any]) -> Column:
 
 
 def _type(one: Field[Any]) -> str:
-    """The name of a type, also where annotations are no texts."""
+    """The type name of a field; annotations may be objects or texts."""
     return str(getattr(one.type, "__name__", one.type))
 
 
@@ -170,7 +169,7 @@ def _words(name: str) -> str:
 
 
 def column_of(kind: type[Record], name: str) -> Column:
-    """A column by its name: a field, or one of the further columns."""
+    """A column by name: a field, or a further column."""
     declared = columns_of(kind).get(name)
     if declared:
         return declared
@@ -181,17 +180,17 @@ def column_of(kind: type[Record], name: str) -> Column:
 def further_column(
     name: str, title: str = "", better: Better = "", *, is_share: bool = False
 ) -> Column:
-    """A column of numbers that is no field."""
+    """A numeric column that is not a field."""
     return Column(name, title or _words(name), better=better, is_share=is_share)
 
 
 def further_columns(records: Iterable[Record]) -> tuple[str, ...]:
-    """The columns beside the fields that any of some records has, each once."""
+    """Names of the further columns of some records, without duplicates."""
     return tuple(dict.fromkeys(n for one in records for n in _further(one)))
 
 
 def values(record: Record, names: Sequence[str]) -> list[Any]:
-    """The values of some columns; None where the record lacks a further column."""
+    """Values of some columns; None for further columns that a record lacks."""
     further = _further(record)
     return [further[n] if n in further else getattr(record, n, None) for n in names]
 
@@ -205,7 +204,7 @@ _FORMULA: Final = re.compile(r"'*[=+\-@\t\r]")
 
 
 def to_cell(text: str) -> str:
-    """A text that no spreadsheet takes for a formula.
+    """Escape a text that spreadsheets would read as a formula.
 
     Example:
         >>> to_cell("=cmd()"), to_cell("a=b"), to_cell("'=")
@@ -215,7 +214,7 @@ def to_cell(text: str) -> str:
 
 
 def from_cell(text: str) -> str:
-    """The text of a cell, as `to_cell` was given it.
+    """Undo `to_cell`.
 
     Example:
         >>> from_cell("'=cmd()"), from_cell("a=b"), from_cell("'q")

@@ -1,4 +1,4 @@
-"""The rows of `cdstats compare`; the order of their fields is the order of columns."""
+"""The rows of `cdstats compare`; field order is column order."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ if TYPE_CHECKING:
 IN_SAMPLE_WAY: Final = (
     "choose a threshold on validation data: --threshold-split or --threshold-from"
 )
-"""What to do about a threshold that was chosen on the images that are scored."""
+"""Advice for a threshold chosen on the same images that are scored."""
 PARTS: Final = ("difference", "low", "high", "same_sign", "undefined")
 SD: Final = "sd"
-"""What a measure has beside its value, as columns ``NAME_PART``; SD only of runs."""
+"""Suffix of columns ``NAME_sd``: standard deviation over runs."""
 ALL_DRAWN: Final = 5
-"""Images up to which all resamples are made, 3,125 of five, instead of some drawn."""
+"""Up to this number of images, all resamples are computed (3,125 for five)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """How far a measure of a model is from that of the first model."""
+    """Difference of a measure between a model and the first model."""
 
     difference: float | None
     low: float | None
@@ -48,7 +48,7 @@ class Difference:
 class Compared:
     """One measure of one model.
 
-    Of several runs it is their mean, ``sd`` their standard deviation (n - 1).
+    For several runs it is their mean, with ``sd`` their standard deviation (n - 1).
     """
 
     value: float | None
@@ -58,41 +58,40 @@ class Compared:
 
 @dataclass(frozen=True, slots=True)
 class ComparedModel:
-    """The measures of one model beside the first.
+    """The measures of a model compared with those of the first model.
 
-    ``compared`` holds each measure by name; its numbers stand after the other columns,
-    as ``NAME``, ``NAME_difference``, ``NAME_low``, ``NAME_high``, ``NAME_same_sign``
-    and ``NAME_undefined``, and with repeats ``NAME_sd``.
+    ``compared`` holds each measure by name. Its columns come last: ``NAME``,
+    ``NAME_difference``, ``NAME_low``, ``NAME_high``, ``NAME_same_sign`` and
+    ``NAME_undefined``, and with repeats ``NAME_sd``.
 
     Attributes:
-        model: Its name.
-        images: Images compared; the same for every model.
-        images_without_valid: Those without a valid pixel; they are in no measure.
+        model: Name of the model.
+        images: Images compared; equal for all models.
+        images_without_valid: Images without valid pixels, excluded from all measures.
         left_out: Images that some model did not score.
         changed: Changed pixels.
         unchanged: Unchanged pixels.
         ignored: Ignored pixels.
-        best_threshold_in_sample: The threshold of the highest F1 on these images; None
-            where no number gives it, as between logits above 36.7.
-        average_precision_within: How far average precision may be from that of the
-            sorted pixels; 0 where it is exact.
-        kind: What its predictions are.
-        rule: The rule that labelled the masks.
-        resamples: Resamples of the images.
+        best_threshold_in_sample: Threshold of the highest F1 on these images; None if
+            no number gives it, as between logits above 36.7.
+        average_precision_within: Bound on the error of average precision compared with
+            sorted pixels; 0 if it is exact.
+        kind: Kind of the predictions.
+        rule: Rule for the labels of the masks.
+        resamples: Number of resamples.
         confidence: Share of resamples inside an interval.
-        seed: Where the random numbers start.
+        seed: Seed of the random numbers.
         threshold: A pixel is predicted changed when p is at least this.
-        grid: How the ground of predictions and masks was compared.
-        version: The version of the program that scored.
-        device: The device that computed.
-        labels: The hash of the labels that have scores.
-        signature: The line that says how its score was made.
-        group: What images are drawn together by; empty where each is drawn alone.
-        groups: Groups that are drawn; images with a valid pixel where there are none.
-        repeats: Runs of the model, whose measures are means; None where no word that
-            numbers runs was named.
-        threshold_from: The images on which the threshold has the best F1, see `Stated`.
-        compared: Its measures by name.
+        grid: How the grids of predictions and masks were compared.
+        version: Version of the program that scored.
+        device: Device of the computation.
+        labels: Hash of the labels that have scores.
+        signature: Line that states how the score was made.
+        group: What images are grouped by for resampling; empty if there are no groups.
+        groups: Number of groups; without groups, images with valid pixels.
+        repeats: Number of runs, over which measures are averaged; None without runs.
+        threshold_from: Images on which the threshold has the best F1, see `Stated`.
+        compared: Measures by name.
     """
 
     model: str
@@ -127,7 +126,7 @@ class ComparedModel:
 
     @staticmethod
     def further_column(name: str) -> Column:
-        """The column of a measure, or of its difference or interval."""
+        """The column of a measure, its difference or its interval."""
         for part in (*PARTS, SD):
             if name.endswith(f"_{part}"):
                 own = _measure(name.removesuffix(f"_{part}"))
@@ -138,7 +137,7 @@ class ComparedModel:
 
     @property
     def further(self) -> dict[str, Any]:
-        """The columns that its measures make."""
+        """The columns of all measures."""
         columns: dict[str, Any] = {}
         for name, one in self.compared.items():
             columns[name] = one.value
@@ -152,18 +151,18 @@ class ComparedModel:
 
 @dataclass(frozen=True, slots=True)
 class DifferingImage(Stated):
-    """How far models are apart on one image.
+    """Spread of models on one image.
 
     Attributes:
-        target: The mask.
-        part: What tells the crops of a mask apart; empty for a whole one.
-        split: Its split.
-        measure: The measure of an image that is compared.
-        spread: The largest value minus the smallest, over the models where it is
-            defined; None where there are not two.
-        lowest: The first model of the smallest value.
-        highest: The first model of the largest value.
-        values: The value of each model; each has a column of its own.
+        target: Path of the mask.
+        part: Identifies a crop of the mask; empty for the whole mask.
+        split: Split of the mask.
+        measure: Measure of the image that is compared.
+        spread: Largest minus smallest value over the models where it is defined; None
+            for fewer than two.
+        lowest: First model with the smallest value.
+        highest: First model with the largest value.
+        values: Value of each model, with one column per model.
     """
 
     target: str
@@ -179,22 +178,22 @@ class DifferingImage(Stated):
 
     @staticmethod
     def further_column(name: str) -> Column:
-        """The column of the values of a model."""
+        """The column for the values of a model."""
         model = name.removeprefix("value[").removesuffix("]")
         return further_column(name, printable(model))
 
     @property
     def further(self) -> dict[str, Any]:
-        """The columns of the models, ``value[MODEL]``."""
+        """The columns ``value[MODEL]``."""
         return {f"value[{model}]": value for model, value in self.values.items()}
 
 
 _TITLES: Final = {"average_precision": "AP", "best_f1_in_sample": "Best F1\nin-sample"}
-"""Titles of the measures that are no columns of a model's score."""
+"""Titles of measures that are not columns of a model's score."""
 
 
 def _measure(name: str) -> Column:
-    """The column of a measure: of a model's score, or from its curve."""
+    """The column of a measure, from the score or the curve of a model."""
     if name in _TITLES:
         return further_column(name, _TITLES[name], "higher", is_share=True)
     return column_of(DatasetScore, name)

@@ -1,8 +1,8 @@
-"""The additive states of counting: how often each stored value occurs, and each label.
+"""Additive counts of stored values and of labels.
 
-A mask is counted before anything is decided: which values mean *changed* is a rule
-(`cdstats.core.labels`) applied to the counts afterwards. Counts are Python integers
-from end to end, so they cannot overflow or round.
+Masks are counted before any decision: the rule for *changed* (`cdstats.core.labels`) is
+applied to the counts afterwards. Counts are Python integers throughout, so they neither
+overflow nor round.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 Value = int | float | str
-"""A stored value: a number, ``"nan"``, or ``"#rrggbb"`` when the channels differ."""
+"""A stored value: a number, ``"nan"``, or ``"#rrggbb"`` if the channels differ."""
 
 NAN: Final = "nan"
 MINISWHITE: Final = " (MINISWHITE)"
-"""How the format of a TIFF file ends that says that 0 is white."""
+"""Suffix of the format of a TIFF file that declares 0 as white."""
 YCBCR: Final = " (YCbCr JPEG)"
-"""How that of a TIFF file of JPEG in colour ends, usually stored subsampled."""
+"""Suffix of the format of a TIFF file with colour JPEG, usually subsampled."""
 
 
 @dataclass(frozen=True, slots=True)
 class PixelCounts:
-    """Pixels by label; adds over windows, images and splits.
+    """Pixel counts by label; adds over windows, images and splits.
 
-    The ratios, fractions and weights that follow are None where they are undefined.
+    Derived ratios, fractions and weights are None where undefined.
 
     Example:
         >>> PixelCounts(2, 5, 1) + PixelCounts(1, 0, 3)
@@ -48,17 +48,17 @@ class PixelCounts:
 
     @property
     def valid(self) -> int:
-        """Changed and unchanged pixels: the denominator of every fraction."""
+        """Changed + unchanged pixels, the denominator of every fraction."""
         return self.changed + self.unchanged
 
     @property
     def pixels(self) -> int:
-        """All pixels, the ignored ones included."""
+        """All pixels, including ignored ones."""
         return self.changed + self.unchanged + self.ignored
 
     @property
     def change_ratio(self) -> float | None:
-        """Changed / unchanged, DASNet's ratio."""
+        """Changed / unchanged, as in DASNet."""
         return self.changed / self.unchanged if self.unchanged else None
 
     @property
@@ -92,11 +92,11 @@ class PixelCounts:
 
 @dataclass(frozen=True, slots=True)
 class ValueCounts:
-    """How often each stored value occurs, in `value_order`; adds over windows.
+    """Pixel counts by stored value, in `value_order`; adds over windows.
 
-    ``masked`` pixels are masked out by the file or fully transparent. Where values are
-    ``folded``, each stands for all between two edges of a rule, which the counts answer
-    alone.
+    ``masked`` counts pixels that the file masks out and fully transparent ones. If
+    ``folded``, each value stands for all values between two edges of a rule, and the
+    counts are valid for that rule only.
 
     Example:
         >>> left = ValueCounts({0: 3, 255: 1})
@@ -111,7 +111,7 @@ class ValueCounts:
 
     @property
     def pixels(self) -> int:
-        """All pixels counted."""
+        """Total number of pixels."""
         return sum(self.values.values()) + self.masked + self.half_transparent
 
     def __add__(self, other: ValueCounts) -> ValueCounts:
@@ -123,14 +123,14 @@ class ValueCounts:
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """What travels between processes: a tuple, where a dataclass is slow."""
+        """Pickle as a tuple, because dataclasses are slow."""
         fields = (dict(self.values), self.masked, self.half_transparent, self.folded)
         return ValueCounts, fields
 
 
 @dataclass(frozen=True, slots=True)
 class MaskCounts:
-    """The counts of one mask with the facts of its file that a rule may need."""
+    """The counts of a mask, with properties of its file that rules need."""
 
     width: int
     height: int
@@ -147,27 +147,27 @@ class MaskCounts:
 
     @property
     def is_jpeg(self) -> bool:
-        """Whether it was compressed with loss, as JPEG does."""
+        """Whether it has lossy JPEG compression."""
         return "JPEG" in self.format
 
     @property
     def white_is_zero(self) -> bool:
-        """Whether the file says that 0 is white, on which readers disagree."""
+        """Whether the file declares 0 as white, on which readers disagree."""
         return self.format.endswith(MINISWHITE)
 
     @property
     def is_subsampled(self) -> bool:
-        """Whether a TIFF holds JPEG whose colours readers may decode otherwise."""
+        """Whether it is a TIFF with JPEG whose colours readers decode differently."""
         return self.format.endswith(YCBCR)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """What travels between processes: a tuple, where a dataclass is slow."""
+        """Pickle as a tuple, because dataclasses are slow."""
         facts = (self.nodata, self.palette, self.format)
         return MaskCounts, (self.width, self.height, self.counts, *facts)
 
 
 def value_order(value: Value) -> tuple[bool, float, str]:
-    """Sort key of a value: numbers by size, then colours and ``"nan"`` by name."""
+    """Sort key of a value: numbers by size, then colours and ``"nan"`` as text."""
     if isinstance(value, str):
         return True, 0.0, value
     return False, value, ""
@@ -176,7 +176,7 @@ def value_order(value: Value) -> tuple[bool, float, str]:
 def add_values(
     left: Mapping[Value, int], right: Mapping[Value, int]
 ) -> dict[Value, int]:
-    """Add two counts of values; the result is in the order of `value_order`."""
+    """Add counts by value; the result is in `value_order`."""
     total = dict(left)
     for value, pixels in right.items():
         total[value] = total.get(value, 0) + pixels
@@ -186,7 +186,7 @@ def add_values(
 
 
 def colour_value(colour: str) -> Value:
-    """The stored value of a colour: its grey level when the channels are equal.
+    """The stored value of a colour: its grey level if the channels are equal.
 
     Example:
         >>> colour_value("#808080"), colour_value("#ff0000")
@@ -197,7 +197,7 @@ def colour_value(colour: str) -> Value:
 
 
 class Counted(NamedTuple):
-    """What became of one mask of a file."""
+    """Result for one mask of a file: counts or failure."""
 
     member: str
     mask: MaskCounts | None
@@ -206,7 +206,7 @@ class Counted(NamedTuple):
 
 
 class CountedMask(NamedTuple):
-    """A mask of a dataset and what became of it."""
+    """A mask of a dataset and its result."""
 
     dataset: str
     split: str
@@ -215,14 +215,14 @@ class CountedMask(NamedTuple):
 
     @property
     def place(self) -> tuple[str, str, str]:
-        """Dataset, split and path: the first columns of its row."""
+        """Dataset, split and path: the key of its row."""
         return self.dataset, self.split, self.path
 
 
 class FirstFailure:
-    """Gives the first failure by place, once every item before it is done.
+    """Finds the first failure in order, once all earlier items are done.
 
-    So a run that stops at a failure names the same one however many work on it.
+    Thus a run that stops at a failure reports the same one with any number of workers.
 
     Example:
         >>> first = FirstFailure(4)
@@ -238,7 +238,7 @@ class FirstFailure:
         self._failure: str | None = None
 
     def see(self, place: int, failure: str | None = None) -> str | None:
-        """Note what became of a place; the first failure if all before it are noted."""
+        """Record an item; returns the first failure once it is certain."""
         self._seen[place] = 1
         if failure is not None and place < self._place:
             self._place, self._failure = place, failure

@@ -1,7 +1,7 @@
-"""Counts at falling thresholds: average precision, the best F1, and their bounds.
+"""Counts at falling thresholds: average precision, best F1, and error bounds.
 
-Pixels come as counts at rising levels of probability. The pixels of a level are equal,
-or known to lie in one narrow range, which bounds what their order may change.
+Pixels are counted by rising level of probability. The pixels of a level are equal or in
+a narrow range, which bounds the effect of their unknown order.
 """
 
 from __future__ import annotations
@@ -23,26 +23,26 @@ if TYPE_CHECKING:
 
 
 def average_precision(changed: NDArray[Any], unchanged: NDArray[Any]) -> Floats:
-    """The area under the precision-recall curve, in steps: Σ (R_n - R_{n-1}) P_n.
+    """Area under the precision-recall curve, as a step sum: Σ (R_n - R_{n-1}) P_n.
 
-    Pixels of one level are tied: they enter together. As in scikit-learn, nothing is
-    interpolated. Levels rise, ``(..., L)``; the area ``(...)`` is NaN without a changed
-    pixel.
+    Pixels of a level are tied and enter together, without interpolation, as in
+    scikit-learn. Levels rise along the last axis, ``(..., L)``; the area, ``(...)``, is
+    NaN without changed pixels.
     """
     gained = changed[..., ::-1]
     tp, fp = gained.cumsum(-1), unchanged[..., ::-1].cumsum(-1)
     precision = quotient(tp, tp + fp)
-    # Above the highest score nothing is gained, and precision is not defined.
+    # Above the highest score, recall is 0 and precision undefined.
     steps = np.where(gained > 0, gained * precision, 0.0)
     return quotient(steps.sum(-1), np.asarray(changed.sum(-1)))
 
 
 def best_f1(changed: NDArray[Any], unchanged: NDArray[Any]) -> tuple[Floats, Any]:
-    """The highest F1 of the changed class over all thresholds, and where it is.
+    """Highest F1 of the changed class over all thresholds, and the index of its level.
 
-    Chosen on the pixels that it is computed from, it is optimistic for others. Levels
-    rise, ``(..., L)``; the F1 is NaN without a changed pixel, and the place is that of
-    the highest level that gives it; ``(...)``.
+    It is optimistic for other data than the pixels it is chosen on. Levels rise,
+    ``(..., L)``; the F1 is NaN without changed pixels, and of equal maxima the highest
+    level is given; ``(...)``.
     """
     tp, fp = changed[..., ::-1].cumsum(-1), unchanged[..., ::-1].cumsum(-1)
     total = changed.sum(-1)
@@ -54,7 +54,7 @@ def best_f1(changed: NDArray[Any], unchanged: NDArray[Any]) -> tuple[Floats, Any
 
 
 def _harmonic(numbers: Counts) -> Floats:
-    """The sum of 1/k for k below each positive number, less Euler's constant."""
+    """Harmonic sum of 1/k below each positive number, minus Euler's constant."""
     before = sum(1 / (numbers + k) for k in range(16))
     x = numbers + 16.0
     series = 1 / 12 - (1 / 120 - (1 / 252 - 1 / (240 * x**2)) / x**2) / x**2
@@ -63,9 +63,9 @@ def _harmonic(numbers: Counts) -> Floats:
 
 
 def _short(below: float, most: float) -> float | None:
-    """A number of few digits above one end and up to the other; None if none is.
+    """A number of few digits in ``(below, most]``; None if there is none.
 
-    One that is so in float32 too is preferred.
+    A number that is in the interval in float32 too is preferred.
     """
     if most <= below:
         return None
@@ -81,13 +81,13 @@ def _short(below: float, most: float) -> float | None:
 
 @dataclass(frozen=True)
 class Curve:
-    """The pixels of a model at rising thresholds: changed is p >= threshold.
+    """Pixel counts of a model by rising threshold; changed means p >= threshold.
 
     Attributes:
-        thresholds: The lowest probability of each level, rising; float64, ``(L,)``.
+        thresholds: Lowest probability of each level, rising; float64, ``(L,)``.
         changed: Changed pixels of each level; int64, ``(L,)``.
-        unchanged: Unchanged pixels of each level.
-        tied: Whether the pixels of a level are known to have one probability.
+        unchanged: Unchanged pixels of each level; int64, ``(L,)``.
+        tied: Whether all pixels of a level have the same probability.
     """
 
     thresholds: Floats
@@ -97,7 +97,7 @@ class Curve:
 
     @classmethod
     def of(cls, values: Floats, changed: Counts, unchanged: Counts) -> Curve:
-        """The curve of levels of one probability each."""
+        """A curve of levels with one probability each."""
         return cls(values, changed, unchanged, np.ones(values.shape, dtype=np.bool_))
 
     @cached_property
@@ -109,7 +109,7 @@ class Curve:
 
     @property
     def average_precision(self) -> float | None:
-        """Average precision, in the decimals that are known; None if undefined."""
+        """Average precision, rounded to its known decimals; None if undefined."""
         found = float(average_precision(self.changed, self.unchanged))
         if np.isnan(found):
             return None
@@ -117,16 +117,16 @@ class Curve:
 
     @property
     def _decimals(self) -> int | None:
-        """Decimals of average precision that are known; None where all are."""
+        """Known decimals of average precision; None if it is exact."""
         uncertain = self._uncertain
         return int(-np.log10(2 * uncertain)) if uncertain else None
 
     @cached_property
     def best(self) -> tuple[float, float | None] | None:
-        """The highest F1 and a threshold that gives it; None without a changed pixel.
+        """Highest F1 and a threshold for it; None without changed pixels.
 
-        Of all thresholds with the same counts, one of few digits is taken. There is
-        none between logits above 36.7: no float64 lies between their probabilities.
+        Of equivalent thresholds, one of few digits is chosen. The threshold is None
+        between logits above 36.7, because no float64 lies between their probabilities.
         """
         if not self.changed.any():
             return None
@@ -135,17 +135,16 @@ class Curve:
         below = float(self.thresholds[at - 1]) if at else -1.0
         most = float(self.thresholds[at])
         if at and not self.tied[at - 1] and below < most:
-            # The pixels of the level below may lie up to the next one.
+            # The pixels of the level below may extend to the next level.
             return float(found), most
         return float(found), _short(below, most)
 
     @cached_property
     def spread(self) -> tuple[Floats, Floats]:
-        """How much more and less each level may add to average precision.
+        """Bounds of what each level may add to average precision, above and below.
 
-        The pixels of a level give most when its changed ones come first and are tied,
-        and least when they come last, one by one; a changed pixel adds the precision
-        at its place.
+        A level adds most if its changed pixels come first and are tied, and least if
+        they come last, one by one. Each changed pixel adds the precision at its rank.
         """
         more, less = np.zeros((2, self.changed.size))
         open_ = np.flatnonzero(
@@ -164,7 +163,7 @@ class Curve:
 
     @property
     def within(self) -> float:
-        """How far average precision may be from that of the probabilities."""
+        """Bound on the error of average precision."""
         rounded = 0.0 if self._decimals is None else 0.5 * 10**-self._decimals
         return self._uncertain + rounded
 
@@ -175,7 +174,7 @@ class Curve:
 
     @property
     def reach(self) -> Floats:
-        """The highest F1 that a threshold inside each level may give."""
+        """Highest F1 that a threshold within each level may give."""
         tp, fp, _, _ = self.confusion
         best = quotient(2 * tp, tp + fp - self.unchanged + self.changed.sum())
         inside = ~self.tied & (self.changed > 0) & (self.unchanged > 0)

@@ -1,7 +1,7 @@
-"""Finding the encoding of masks when no rule is given: file first, then split.
+"""Detection of the encoding of masks without a rule, per file and then per split.
 
-A split is decided as a whole, so that a mask of one value follows the others. What is
-not clear is refused with the values, their shares and the options that settle it.
+A split is decided as a whole, so that a mask with a single value follows the others.
+Unclear splits are refused with the values, their shares and the options that decide.
 """
 
 from __future__ import annotations
@@ -40,18 +40,18 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
 FEW_BETWEEN: Final = 0.001
-"""Share of pixels between 0 and 255 up to which they are strays."""
+"""Share of pixels between 0 and 255 below which they count as strays."""
 NEAR: Final = 32
-"""Levels from 0 or 255 within which a smeared mask keeps its pixels."""
+"""Distance from 0 or 255 within which smeared masks have their pixels."""
 NEAR_SHARE: Final = 0.95
 GREY_CODES: Final = frozenset((0, 50, 85, 170, 255))
-"""Codes of CDnet 2014 and SBI2015, however few pixels hold those between."""
+"""Codes of CDnet 2014 and SBI2015, even if few pixels have the intermediate ones."""
 MANY_LEVELS: Final = 32
-"""More values than this are levels; up to it they can be codes."""
+"""More distinct values than this are grey levels, not codes."""
 
 
 class Kind(Enum):
-    """What the values of a mask look like."""
+    """Classification of the values of a mask."""
 
     EMPTY = "no valid pixel"
     ONE_VALUE = "one value"
@@ -64,10 +64,10 @@ class Kind(Enum):
 
 
 class Reading(NamedTuple):
-    """What one mask can mean by itself.
+    """Possible meaning of a single mask.
 
-    Values are those that count: neither nodata nor ignored by a rule. ``declared`` is
-    the declared nodata value if the file holds it; ``jpeg``, whether loss changed them.
+    `values` excludes nodata and values ignored by a rule. ``declared`` is the declared
+    nodata value if pixels have it; ``jpeg`` means lossy compression.
     """
 
     kind: Kind
@@ -78,19 +78,19 @@ class Reading(NamedTuple):
 
     @property
     def pixels(self) -> int:
-        """Pixels that count."""
+        """Number of pixels of these values."""
         return sum(self.values.values())
 
     @property
     def takes_a_class(self) -> bool:
-        """Whether nodata takes one value of a pair away."""
+        """Whether the nodata declaration removes one of two classes."""
         if self.kind is not Kind.ONE_VALUE or self.declared is None:
             return False
         return pair_of({*self.values, self.declared}) is not None
 
 
 def pair_of(values: Collection[Value]) -> Value | None:
-    """The changed one of two values of which the other is 0 or black; else None."""
+    """The other value of a pair with 0 or black; None for other values."""
     others = [value for value in values if value != 0]
     if len(values) != 2 or len(others) != 1:
         return None
@@ -100,9 +100,9 @@ def pair_of(values: Collection[Value]) -> Value | None:
 
 
 def read_encoding(mask: MaskCounts, ignore: LabelRule) -> Reading:
-    """Say what the values of a mask can mean when nothing else is known.
+    """Classify the values of a mask on its own.
 
-    The rule names ignored values alone, or nothing.
+    The rule may only contain ignored values.
     """
     values = _counting(mask, ignore)
     nodata, jpeg = mask.nodata, mask.is_jpeg
@@ -120,9 +120,9 @@ def read_encoding(mask: MaskCounts, ignore: LabelRule) -> Reading:
 
 
 def _counting(mask: MaskCounts, ignore: LabelRule) -> Mapping[Value, int]:
-    """Pixels of each value that is neither nodata nor ignored by a rule.
+    """Pixels by value, without nodata and values ignored by a rule.
 
-    An index of a palette counts as its colour, which is a grey level where it is grey.
+    Palette indices are replaced by their colours, or grey levels if grey.
     """
     if mask.nodata is None and not ignore.ignored and not mask.palette:
         return mask.counts.values
@@ -134,7 +134,6 @@ def _counting(mask: MaskCounts, ignore: LabelRule) -> Mapping[Value, int]:
 
 
 def _in_colours(mask: MaskCounts, value: Value) -> Value:
-    """A value, or the colour that a palette gives to it."""
     if not mask.palette or not isinstance(value, int) or value not in mask.palette:
         return value
     return colour_value(mask.palette[value])
@@ -155,9 +154,9 @@ def _kind(values: Mapping[Value, int], jpeg: bool) -> Kind:
 def is_smeared(values: Mapping[Value, int], jpeg: bool) -> bool:
     """Whether values are 0 and 255 with strays, or two peaks of a lossy mask.
 
-    Strays are under 0.1 % of the pixels. Two peaks hold 95 % of the pixels within 32
-    levels of 0 or 255, and each stands above the levels next to it. Discrete codes
-    such as 0, 2, 255 are no peaks, so a lossless mask must hold more than 32 levels.
+    Strays are less than 0.1 % of the pixels. Two peaks have 95 % of the pixels within
+    32 levels of 0 or 255, each higher than the next 32 levels. Codes such as 0, 2, 255
+    are not peaks, so a lossless mask must have more than 32 levels.
     """
     levels = {v: n for v, n in values.items() if isinstance(v, int)}
     if len(levels) < len(values) or min(levels) < 0 or max(levels) > 255:
@@ -172,7 +171,7 @@ def is_smeared(values: Mapping[Value, int], jpeg: bool) -> bool:
 
 
 def has_two_peaks(levels: Mapping[int, int]) -> bool:
-    """Whether grey levels gather near 0 and near 255, with a peak at each."""
+    """Whether grey levels form peaks near 0 and near 255."""
     low, above_low = _between(levels, 0, NEAR), _between(levels, NEAR, 2 * NEAR)
     high = _between(levels, 256 - NEAR, 256)
     below_high = _between(levels, 256 - 2 * NEAR, 256 - NEAR)
@@ -185,10 +184,10 @@ def _between(levels: Mapping[int, int], start: int, stop: int) -> int:
 
 
 def follows_peaks(reading: Reading) -> bool:
-    """Whether a mask agrees with a split of smeared 0/255 masks.
+    """Whether a mask fits a split of smeared 0/255 masks.
 
-    It may have no peak of its own, but its pixels keep to the ends, and some lie in
-    the upper half: a 0/1 mask among 0/255 ones must not pass as wholly unchanged.
+    It may lack a peak, but its pixels must be near the ends and some in the upper half.
+    Otherwise a 0/1 mask among 0/255 masks would pass as entirely unchanged.
     """
     levels = {v: n for v, n in reading.values.items() if isinstance(v, int)}
     if not levels or len(levels) < len(reading.values):
@@ -201,7 +200,7 @@ def follows_peaks(reading: Reading) -> bool:
 
 
 def _no_mask(mask: MaskCounts, values: Mapping[Value, int]) -> Refusal:
-    """Why the values are those of no mask, or an empty refusal."""
+    """The reason why values are not those of a mask; empty if they may be."""
     if mask.counts.half_transparent:
         return Refusal(half_transparent_text(mask))
     if mask.white_is_zero:
@@ -213,7 +212,7 @@ def _no_mask(mask: MaskCounts, values: Mapping[Value, int]) -> Refusal:
     if NAN in values or (numbers and min(numbers) < 0):
         odd, tag = NAN if NAN in values else min(numbers), "no nodata is declared"
         if mask.nodata is not None:
-            tag = f"the nodata tag says {mask.nodata}"
+            tag = f"the nodata tag is {mask.nodata}"
         return Refusal(
             f"holds {odd}; {tag}. Add --ignore {odd} if it is nodata. Its values: "
             f"{_shares(values)}"
@@ -250,22 +249,22 @@ def _shares(values: Mapping[Value, int]) -> str:
 
 _WHITE_16: Final = 65535
 _MOST_SEEN: Final = 1 << 16
-"""Values of refused masks that are kept for suggestions."""
+"""Most values of refused masks that are kept for suggestions."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What was decided for the masks of one split.
+    """Decision on the masks of a split.
 
     Attributes:
-        rule: The rule found, or None when the split is refused.
-        refusal: Why the split is refused, and what settles it.
-        undecided: The values of a split that another split may settle.
-        notes: What to tell the user about an accepted split.
-        warnings: The same, where the masks may be read wrongly.
-        ways: Options of the command line, any of which settles a refused split.
-        ignore: The ignored values, when the rule was found; None when it was given.
-        smeared: Whether the masks hold grey levels near 0 and 255.
+        rule: The detected rule; None if the split is refused.
+        refusal: Why the split is refused, and options that decide.
+        undecided: Values of a split that another split may decide.
+        notes: Notes on an accepted split.
+        warnings: Notes on masks that may be misread.
+        ways: Command-line options, each of which decides a refused split.
+        ignore: Rule of ignored values if the rule was detected; None if it was given.
+        smeared: Whether the masks have grey levels near 0 and 255.
     """
 
     rule: LabelRule | None = None
@@ -278,7 +277,7 @@ class Verdict:
     smeared: bool = False
 
     def contradiction(self, mask: MaskCounts) -> str:
-        """Why a mask does not follow the rule found, or an empty text."""
+        """Why a mask does not fit the detected rule; empty if it does."""
         rule, values = self.rule, mask.counts.values
         if rule is None or self.ignore is None:
             return ""
@@ -297,9 +296,9 @@ class Verdict:
                 return codes_refusal(reading.values, jpeg=True).text
         if not fits:
             return (
-                f"holds {shares_text(reading.values, total=reading.pixels)}, the other "
-                f"masks of its split "
-                f"{'near 0 and 255' if self.smeared else rule.expected()}"
+                f"holds {shares_text(reading.values, total=reading.pixels)}; expected "
+                f"{'near 0 and 255' if self.smeared else rule.expected()} as in the "
+                "other masks of its split"
             )
         declared = reading.declared
         torn = declared is not None and rule.label(declared) and reading.takes_a_class
@@ -307,9 +306,9 @@ class Verdict:
 
 
 class Findings:
-    """What the masks of one split hold: what detection needs of them, added up.
+    """Accumulated properties of the masks of a split, for detection.
 
-    Masks may be added in any order, and none is kept.
+    Masks may be added in any order and are not kept.
     """
 
     def __init__(self, ignore: LabelRule, looks: Sequence[str] = ()) -> None:
@@ -327,7 +326,7 @@ class Findings:
         self._jpeg = False
 
     def add(self, mask: MaskCounts) -> None:
-        """Take a mask into account."""
+        """Add a mask."""
         reading = read_encoding(mask, self._ignore)
         kind = reading.kind
         self._kinds[kind] += 1
@@ -337,7 +336,7 @@ class Findings:
         if len(self._seen) < _MOST_SEEN:
             self._seen.update(reading.values)
         if kind is Kind.NO_MASK:
-            # They are told only where no mask holds a value; there may be many.
+            # Reported only if no mask has any value; there may be many.
             if not self._discrete and not self._level:
                 self._no_masks[reading.refusal] += 1
             return
@@ -351,24 +350,24 @@ class Findings:
             self._colours.update({*reading.values} - {0})
         if kind is not Kind.SMEARED:
             self._discrete.update(reading.values)
-        # A mask that would be counted if its split turned out to be smeared.
+        # These masks would be counted if the split turned out to be smeared.
         plainly_not = kind is Kind.ZERO_ONE or reading.takes_a_class
         if kind is Kind.ZERO_255 or (not plainly_not and follows_peaks(reading)):
             self._level.update(reading.values)
 
     @property
     def values(self) -> Mapping[Value, int]:
-        """Pixels of each value, in order, of files that can be masks of codes."""
+        """Pixels by value over files that may be masks of codes, in order."""
         return _in_order(self._discrete)
 
     @property
     def seen(self) -> Mapping[Value, int]:
-        """Pixels of each value of all files, up to a number of values."""
+        """Pixels by value over all files, for a limited number of values."""
         return self._seen
 
     @property
     def _pairs(self) -> dict[Value, int]:
-        """Masks that hold 0, or black, and each changed value."""
+        """Number of masks by changed value, for pairs with 0 or black."""
         return {
             1: self._kinds[Kind.ZERO_ONE],
             255: self._kinds[Kind.ZERO_255] + self._kinds[Kind.SMEARED],
@@ -376,7 +375,7 @@ class Findings:
         }
 
     def refused_with(self, further: int) -> bool:
-        """Whether the split will be refused, whatever so many further masks hold."""
+        """Whether the split will be refused, for any content of `further` masks."""
         codes = self._kinds[Kind.CODES]
         if not codes:
             return False
@@ -384,7 +383,7 @@ class Findings:
         return enough or self._codes.keys() >= {0, 1, 255}
 
     def verdict(self) -> Verdict:
-        """What is decided for the masks added so far."""
+        """The decision for all masks added so far."""
         found = self._decided()
         if not found.refusal:
             return found
@@ -411,12 +410,12 @@ class Findings:
         smeared = self._kinds[Kind.SMEARED] > 0 and changed == 255
         notes = (_stray_note(_in_order(self._level)),) if smeared else ()
         if changed == _WHITE_16:
-            notes = (f"{_WHITE_16:,} is white in 16 bit: read as changed",)
+            notes = (f"{_WHITE_16:,} is white in 16 bits: read as changed",)
         rule = pair_rule(changed, smeared, self._ignore)
         return Verdict(rule, notes=notes, ignore=self._ignore, smeared=smeared)
 
     def _coloured(self, changed: str) -> Verdict:
-        """The rule of palettes of black and one colour."""
+        """The rule for palettes of black and one colour."""
         rule = pair_rule(changed, smeared=False, ignore=self._ignore)
         share = self._discrete[changed] / self._discrete.total()
         text = mostly_changed_text(share, changed, ("--changed", "--unchanged"))
@@ -424,18 +423,18 @@ class Findings:
         return Verdict(rule, warnings=warnings, ignore=self._ignore)
 
     def _unsettled(self) -> bool:
-        """Whether the codes of a few masks put the meaning of all in doubt.
+        """Whether a few masks with codes make the meaning of all masks doubtful.
 
-        Among 0/1/255 masks a 0/255 one may hold only ignored and unchanged pixels;
-        and 50, 85 and 170 are codes of data sets whose other masks hold 0 and 255
-        alone.
+        Among 0/1/255 masks, a 0/255 mask may have only unchanged and ignored pixels.
+        The codes 50, 85 and 170 are from datasets in which other masks have only 0 and
+        255.
         """
         held = self._codes.keys()
         both = held >= {0, 1, 255}
         return both or (self._pairs[255] > 0 and held <= GREY_CODES)
 
     def _without_pairs(self) -> Verdict:
-        """Decide a split in which no mask holds both values of a pair."""
+        """Decide a split in which no mask has both values of a pair."""
         values = _in_order(self._single)
         if self._torn and len(values) == 1:
             return _refused(Refusal(min(self._torn)))
@@ -462,7 +461,7 @@ class Findings:
 
 
 def pair_rule(changed: Value, smeared: bool, ignore: LabelRule) -> LabelRule:
-    """The rule of 0 and another value, as a threshold when they are smeared."""
+    """The rule for 0 and another value; a threshold if the values are smeared."""
     if smeared:
         found = LabelRule.parse(changed=">=128", unchanged="<128")
     elif isinstance(changed, str):
@@ -473,9 +472,9 @@ def pair_rule(changed: Value, smeared: bool, ignore: LabelRule) -> LabelRule:
 
 
 def settle(verdict: Verdict, others: Sequence[LabelRule]) -> Verdict:
-    """Let the other splits of a dataset decide a split of one value.
+    """Decide a split of one value by the other splits of its dataset.
 
-    The split follows when the rules of the others agree on its values.
+    It is decided if all rules of the other splits that know its values are equal.
     """
     if not verdict.undecided:
         return verdict
@@ -496,7 +495,7 @@ def _refused(refusal: Refusal) -> Verdict:
 
 
 def _stray_note(values: Mapping[Value, int]) -> str:
-    """How many pixels of smeared masks lie between 0 and 255."""
+    """A note on pixels of smeared masks between 0 and 255."""
     strays = {v: n for v, n in values.items() if v not in (0, 255)}
     pixels, total = sum(strays.values()), sum(values.values())
     few = len(strays) <= 8

@@ -1,4 +1,4 @@
-"""What work on an item and the engine tell each other: parts, time and memory."""
+"""Communication between work on an item and its engine: parts, time and memory."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ Result = TypeVar("Result")
 
 
 class Divided(NamedTuple, Generic[Item, Result]):
-    """What a function returns in place of a result when it leaves the work to parts.
+    """Returned instead of a result to have parts processed separately.
 
-    None of the parts is divided again; ``join`` makes the result from theirs.
+    Parts are not divided again; ``join`` combines their results.
     """
 
     parts: Sequence[Item]
@@ -23,11 +23,11 @@ class Divided(NamedTuple, Generic[Item, Result]):
 
 
 def _nobody() -> None:
-    """Nobody waits for signs of life."""
+    """Ignore a sign of life."""
 
 
 class Watch(NamedTuple):
-    """Who watches the work on an item."""
+    """Limits on the work for an item, and a callback that reports progress."""
 
     seconds: float = 0
     alive: Callable[[], None] = _nobody
@@ -35,7 +35,7 @@ class Watch(NamedTuple):
 
     @property
     def reason(self) -> str:
-        """Why a file fails that takes longer."""
+        """The reason for a file that exceeds the time limit."""
         return f"took longer than {self.seconds:g} s (--timeout)"
 
 
@@ -43,8 +43,8 @@ WATCH: Final[ContextVar[Watch]] = ContextVar("WATCH", default=Watch())  # noqa: 
 
 
 class NeedsAllMemoryError(BaseException):
-    """An item needs more memory than the share of one of several workers.
+    """An item needs more memory than the share of one worker.
 
-    The engine works on it again, alone. It is no `Exception`, so that no reader takes
-    it for damage.
+    The engine repeats it alone. It is not an `Exception`, so that readers do not treat
+    it as damage.
     """

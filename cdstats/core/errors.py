@@ -1,4 +1,4 @@
-"""Errors that files and options cause, each with its exit code; messages."""
+"""Errors caused by files and options, with exit codes; and messages."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 NO_MEMORY: Final = "does not fit into memory"
-DIED: Final = "the process that read it died (out of memory?)"
+DIED: Final = "its worker process died (out of memory?)"
 REPORT_HINT: Final = (
     "This is a bug in cdstats: please report this line, with the file if you can share "
     "it"
 )
-"""Marks the reason of a file that ended in an exception that nobody foresaw."""
+"""Added to the reason of a file that failed with an unexpected exception."""
 
 
 class CdstatsError(Exception):
@@ -26,11 +26,11 @@ class CdstatsError(Exception):
 
 
 class DataError(CdstatsError):
-    """A file that cannot be used as it is."""
+    """A file that cannot be used."""
 
 
 class FileFailedError(DataError):
-    """Work on one file ended in an exception that is no `CdstatsError`."""
+    """Work on a file failed with an exception other than `CdstatsError`."""
 
 
 class UsageError(CdstatsError, ValueError):
@@ -41,14 +41,14 @@ class UsageError(CdstatsError, ValueError):
 
 @contextmanager
 def one_file() -> Iterator[None]:
-    """Limit any exception to the file that is being worked on.
+    """Turn any exception into a failure of the current file.
 
-    Every ``with`` block works on a single file. A damaged file can lead to an exception
-    that no reader foresees, and must not end a run over a million others.
+    Every ``with`` block works on one file. A damaged file may cause an unexpected
+    exception, which must not end a run over many other files.
 
     Raises:
-        FileFailedError: In place of every exception other than a `CdstatsError`; its
-            text is a reason for the row of the file.
+        FileFailedError: Instead of any exception other than `CdstatsError`; its text
+            is the reason in the row of the file.
     """
     try:
         yield
@@ -61,7 +61,7 @@ def one_file() -> Iterator[None]:
     except Exception as error:
         import logging
 
-        # The traceback, for those who look for the bug.
+        # The traceback helps to find the bug.
         logging.getLogger("cdstats").debug(REPORT_HINT, exc_info=True)
         raise FileFailedError(_unexpected_text(error)) from error
 
@@ -73,18 +73,18 @@ def _unexpected_text(error: Exception) -> str:
 
 
 def access_text(error: OSError) -> str:
-    """Why the system does not give a file's bytes."""
+    """The message if a file cannot be read."""
     if isinstance(error, FileNotFoundError):
-        return "is not there"
+        return "not found"
     if isinstance(error, PermissionError):
-        return "may not be read: permission denied"
+        return "cannot be read: permission denied"
     if isinstance(error, IsADirectoryError):
         return "is a folder; expected a file"
     return f"cannot be read: {error.strerror or error}"
 
 
 class Level(Enum):
-    """How much a message matters."""
+    """Severity of a message."""
 
     NOTE = "note"
     WARNING = "warning"
@@ -93,10 +93,10 @@ class Level(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One thing to tell the user, beginning with the file or dataset that it is about.
+    """A message for the user, beginning with its file or dataset.
 
-    Each of ``ways`` names options that settle it, for the arguments ``sources``.
-    ``failed`` is the number of files that failed, if it is about them.
+    Each of ``ways`` is a set of options that resolves it, for the arguments
+    ``sources``. ``failed`` is the number of failed files, if it is about these.
     """
 
     level: Level
@@ -107,12 +107,12 @@ class Message:
 
 
 def unread_of(messages: Iterable[Message]) -> int:
-    """Inputs that could not be read at all, such as a folder."""
+    """Number of inputs that could not be read at all, such as folders."""
     return sum(one.level is Level.ERROR and not one.failed for one in messages)
 
 
 def counted(number: int, noun: str, verb: str = "") -> str:
-    """A number of things in words, and a verb that agrees with it.
+    """A number with its noun, and optionally a verb, in the right number.
 
     Example:
         >>> counted(1, "image"), counted(1200, "image")

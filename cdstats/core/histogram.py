@@ -1,9 +1,9 @@
-"""How often each probability occurs on changed and on unchanged pixels.
+"""Counts of probabilities on changed and on unchanged pixels.
 
-These counts are enough for every loss that ignores where a pixel lies. A stored map
-of 8 or 16 bits has at most 65,536 levels, so its counts are small, exact and add over
-windows and images; the sorted probabilities of one image of full precision take the
-same form.
+These counts are sufficient for every loss that does not depend on pixel positions. A
+stored map of 8 or 16 bits has at most 65,536 levels, so its counts are small, exact and
+additive over windows and images. Sorted probabilities of one full-precision image have
+the same form.
 """
 
 from __future__ import annotations
@@ -32,11 +32,10 @@ Counts = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LevelCounts:
-    """Pixels of each class at each level of probability; adds over windows and images.
+    """Pixel counts of each class by level; adds over windows and images.
 
-    The values rise: probabilities of change; or logits, which are kept as they are, as
-    a sure one has no digits as a probability; or stored integers, which stand for
-    either.
+    Levels rise. They are probabilities of change, logits (kept because probabilities of
+    confident logits lose digits), or stored integers that stand for either.
 
     Example:
         >>> levels = LevelCounts.of(np.array([0.9, 0.9]), np.array([0.1]))
@@ -50,7 +49,7 @@ class LevelCounts:
     logits: bool = False
 
     def __post_init__(self) -> None:
-        # NaN, which may be stored, comes last.
+        # NaN may be stored, and sorts last.
         if (self.values[1:] <= self.values[:-1]).any():
             raise ValueError("the levels do not rise")
         if not self.values.shape == self.changed.shape == self.unchanged.shape:
@@ -60,7 +59,7 @@ class LevelCounts:
     def of(
         cls, changed: NDArray[Any], unchanged: NDArray[Any], *, logits: bool = False
     ) -> LevelCounts:
-        """Count the finite values of the pixels of each class, by sorting them."""
+        """Count the finite values of each class by sorting."""
         one, of_one = np.unique(changed, return_counts=True)
         two, of_two = np.unique(unchanged, return_counts=True)
         return cls.grouped(
@@ -79,10 +78,10 @@ class LevelCounts:
         *,
         logits: bool = False,
     ) -> LevelCounts:
-        """The levels of values in any order; adding 0 makes -0 and 0 one."""
+        """Levels from unsorted values; adding 0 turns -0 into 0."""
         if values.dtype.kind == "f":
             values = values.astype(np.float64) + 0.0
-        # A stable sort merges what is sorted already.
+        # A stable sort is fast on presorted values.
         order = np.argsort(values, kind="stable")
         values, changed, unchanged = values[order], changed[order], unchanged[order]
         first = np.flatnonzero(np.append(True, values[1:] != values[:-1])[: order.size])
@@ -93,10 +92,10 @@ class LevelCounts:
 
     @classmethod
     def joined(cls, parts: Iterable[LevelCounts]) -> LevelCounts:
-        """The levels of one or more parts together."""
+        """Merge the levels of one or more parts."""
         held = list(parts)
         if len({one.logits for one in held}) > 1:
-            raise ValueError("logits and probabilities do not add")
+            raise ValueError("cannot add logits and probabilities")
         return cls.grouped(
             np.concatenate([one.values for one in held]),
             np.concatenate([one.changed for one in held]),
@@ -109,12 +108,12 @@ class LevelCounts:
 
     @property
     def pixels(self) -> Counts:
-        """Pixels of each level."""
+        """Pixels of each level, over both classes."""
         return self.changed + self.unchanged
 
     @property
     def valid(self) -> int:
-        """Pixels counted."""
+        """Total number of pixels."""
         return int(self.changed.sum() + self.unchanged.sum())
 
     def right(self, *, changed: bool) -> Floats:
@@ -125,7 +124,7 @@ class LevelCounts:
         return found
 
     def cross_entropy(self, *, changed: bool) -> Floats:
-        """The cross-entropy of a pixel at each level."""
+        """Cross-entropy of a pixel at each level."""
         rest = self.right(changed=False) if self.logits else None
         found: Floats = cross_entropy(
             self.right(changed=True), changed=changed, rest=rest
@@ -142,7 +141,7 @@ class LevelCounts:
     def sums(
         self, *, threshold: float = 0.5, terms: Iterable[Term] = (), ignored: int = 0
     ) -> ImageSums:
-        """The sums of the pixels, each level evaluated once in float64.
+        """Sums over the pixels, evaluated once per level in float64.
 
         Raises:
             ValueError: If a term needs positions, or the levels are logits.

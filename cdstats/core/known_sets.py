@@ -1,7 +1,7 @@
-"""Sets of masks that are known by their labels: of which set is a score?
+"""Known sets of masks, by which a score's dataset is recognised from its labels.
 
-Published counts and the entries of ``data/known_sets.toml`` are known to everyone;
-those that ``cdstats published --add`` writes lie in a file of the user.
+Published counts and ``data/known_sets.toml`` come with the package; sets added by
+``cdstats published --add`` are in a file of the user.
 """
 
 from __future__ import annotations
@@ -28,28 +28,28 @@ if TYPE_CHECKING:
 
 FILE: Final = "known_sets.toml"
 EVERY: Final = "published"
-"""The name that stands for all published counts, matched by dataset."""
+"""Name for all published counts, matched by dataset."""
 _DASNET: Final = "dasnet"
 _TYPES: Final = {"int": int, "str": str, "bool": bool}
 _MANY: Final = 10
-"""Masks from which as many of one size are likely to be a known set."""
+"""Least number of masks for which an equal number and size suggests a known set."""
 _COUNTED: Final = ("exact", "rounded")
-"""What published counts are that tell a set."""
+"""Status of published counts that identify a set."""
 
 
 @dataclass(frozen=True, slots=True)
 class KnownSet:
-    """The masks of a dataset or split: their number, pixels and labels.
+    """Masks of a dataset or split, by number, pixels and labels.
 
     Attributes:
-        dataset: Its name.
-        split: Its split; ``all`` for all masks.
-        images: Masks.
-        pixels: Pixels that are changed or unchanged; None where it is not known.
+        dataset: Name of the dataset.
+        split: Name of the split; ``all`` for all masks.
+        images: Number of masks.
+        pixels: Changed and unchanged pixels; None if unknown.
         changed: Changed pixels.
-        labels: The hash of the labels; empty where only counts are known.
-        version: Where it comes from, or how its files are cut.
-        rounded: Whether ``changed`` was rounded to float32 by its source.
+        labels: Hash of the labels; empty if only counts are known.
+        version: Source, or how the files are cut.
+        rounded: Whether the source rounded ``changed`` to float32.
     """
 
     dataset: str
@@ -67,7 +67,7 @@ class KnownSet:
         return f"{name} ({told}{self.version and f', {self.version}'})"
 
     def holds(self, line: Mapping[str, str]) -> bool | None:
-        """Whether the fields of a signature are of it; None for sets of other sizes."""
+        """Whether a signature is from this set; None for sets of other sizes."""
         pixels = self.pixels in (None, int(line["px"]))
         if line["images"] != str(self.images) or not pixels:
             return None
@@ -80,13 +80,13 @@ class KnownSet:
 
 
 def published_of(name: str) -> tuple[PublishedRecord, ...]:
-    """The counts of a dataset, of ``DASNet``, or all: ``published``.
+    """Published counts of a dataset, of ``DASNet``, or all: ``published``.
 
-    Sets of the user follow the published ones.
+    Sets of the user come last.
 
     Raises:
-        UsageError: If nothing has that name.
-        DataError: If the file of the user cannot be read.
+        UsageError: If the name is unknown.
+        DataError: If the user's file cannot be read.
     """
     known, wanted = (*published(), *map(_row_of, _own_sets())), name.lower()
     rows = tuple(
@@ -107,7 +107,7 @@ def published_of(name: str) -> tuple[PublishedRecord, ...]:
 
 
 def _row_of(own: KnownSet) -> PublishedRecord:
-    """A set of the user beside published ones."""
+    """A set of the user in the form of a published row."""
     return PublishedRecord(
         dataset=own.dataset,
         split=own.split,
@@ -124,10 +124,10 @@ def _row_of(own: KnownSet) -> PublishedRecord:
 
 
 def known_sets() -> list[KnownSet]:
-    """Every set that is known, those of the user first.
+    """All known sets, those of the user first.
 
     Raises:
-        DataError: If the file of the user cannot be read.
+        DataError: If the user's file cannot be read.
     """
     known = [*_own_sets(), *_sets_of(DATA / FILE)]
     named = {(one.dataset, one.split) for one in known}
@@ -147,9 +147,9 @@ def _published_sets() -> Iterable[KnownSet]:
 
 
 def recognised(line: Mapping[str, str]) -> str:
-    """Which known set the fields of a signature are of, in words; empty for none.
+    """Text on the known set that a signature is from; empty if there is none.
 
-    A set of as many masks and pixels whose labels differ is named, too.
+    Sets with equal numbers of masks and pixels but different labels are mentioned.
     """
     if not {"images", "px", "changed"} <= line.keys() or line.get("rule") == "soft":
         return ""
@@ -165,11 +165,11 @@ def recognised(line: Mapping[str, str]) -> str:
     if not near:
         return ""
     own = f"{int(line['changed']):,} changed pixels"
-    return f"masks have {own} and other labels than {'; '.join(near)}"
+    return f"masks have {own} and labels that differ from {'; '.join(near)}"
 
 
 def own_file() -> Path:
-    """The file of the user's own sets."""
+    """Path of the user's file."""
     home = Path(os.path.expanduser("~"))  # noqa: PTH111 - raises nothing without one
     if sys.platform == "win32":
         folder = Path(os.environ.get("APPDATA") or home / "AppData/Roaming")
@@ -185,7 +185,7 @@ def _own_sets() -> list[KnownSet]:
 
 
 def _sets_of(path: Path) -> list[KnownSet]:
-    """The sets of a file, a table ``[[set]]`` each."""
+    """Parse a file with a table ``[[set]]`` for each set."""
     kinds = {f.name: _TYPES[str(f.type).split()[0]] for f in fields(KnownSet)}
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8")).get("set", [])
@@ -205,7 +205,7 @@ def _sets_of(path: Path) -> list[KnownSet]:
 
 
 def entries_text(sets: Iterable[KnownSet]) -> str:
-    """Sets as the text of a file, which `known_sets` reads."""
+    """Format sets for a file that `known_sets` reads."""
     lines = []
     for one in sets:
         told: dict[str, Any] = {f.name: getattr(one, f.name) for f in fields(KnownSet)}
@@ -220,15 +220,15 @@ def entries_text(sets: Iterable[KnownSet]) -> str:
 
 
 def with_added(sets: Iterable[KnownSet]) -> str:
-    """The text of the user's file with further sets; one of the same name goes.
+    """The user's file with added sets; these replace sets of the same name.
 
     Raises:
-        UsageError: If a name stands for published counts.
+        UsageError: If a name is reserved for published counts.
     """
     new = list(sets)
     names = {(one.dataset, one.split) for one in new}
     for name in {one.dataset for one in new}:
         if name.lower() in (EVERY, _DASNET):
-            raise UsageError(f"--add {name}: stands for published counts already")
+            raise UsageError(f"--add {name}: is reserved for published counts")
     kept = [one for one in _own_sets() if (one.dataset, one.split) not in names]
     return entries_text([*kept, *new])

@@ -1,12 +1,11 @@
-"""An additive hash of labels: the same however a mask is cut, stored or ordered.
+"""An additive hash of labels, independent of tiling, file format and order.
 
-A pixel of label L at row r and column c of a mask adds W(L) A(r) (P(c+1) - P(c)) modulo
-2^64, where A and P are random numbers that follow from the size of the mask. A run of
-one label thus adds W(L) A(r) (P(end) - P(start)). Eight pixels of a row are packed into
-one byte, and a table holds what each byte adds. Ignored pixels, and those without a
-prediction, add nothing.
-The hash detects accidental differences; it does not protect against deliberate
-collisions.
+A pixel with label L at row r and column c adds W(L) A(r) (P(c+1) - P(c)) modulo 2^64,
+where A and P are random numbers derived from the size of the mask. Thus a run of one
+label adds W(L) A(r) (P(end) - P(start)). Eight pixels of a row are packed into a byte,
+and a table gives the sum for each byte. Ignored pixels, and pixels without a
+prediction, add nothing. The hash detects accidental differences; it does not protect
+against deliberate collisions.
 """
 
 from __future__ import annotations
@@ -26,14 +25,14 @@ if TYPE_CHECKING:
 
 _WORD: Final = np.uint64
 _ALL: Final = (1 << 64) - 1
-_ODD: Final = _WORD(0x9E3779B97F4A7C15)
+ODD: Final = _WORD(0x9E3779B97F4A7C15)
 _IGNORED: Final = 255
 _BYTE: Final = 8
-"""Pixels that a table takes at once."""
+"""Pixels per table lookup."""
 _STRIPE: Final = 1 << 12
-"""Columns of one table, of a mebibyte; a multiple of eight."""
+"""Columns per table of one MiB; a multiple of eight."""
 _CHUNK: Final = 1 << 14
-"""Numbers that are held together, so that they fit the cache."""
+"""Numbers processed together, to fit the cache."""
 
 
 def label_hash(
@@ -42,17 +41,17 @@ def label_hash(
     corner: tuple[int, int] = (0, 0),
     covered: NDArray[np.bool_] | None = None,
 ) -> int:
-    """The hash of a part of a mask; the sum of those of its parts is that of the whole.
+    """Hash of a part of a mask; the hashes of its parts add up to that of the mask.
 
     Args:
-        labels: Labels 0, 1 and 255 (uint8), or soft targets (float64), negative where
-            they are ignored; ``(h, w)``.
+        labels: Labels 0, 1 and 255 (uint8), or soft targets (float64), negative if
+            ignored; ``(h, w)``.
         size: Width and height of the whole mask.
-        corner: The first row and column of the part.
-        covered: Where there is a prediction; None for everywhere.
+        corner: First row and column of the part.
+        covered: Mask of pixels with a prediction; None for all.
 
     Returns:
-        A number below 2^64; add such numbers by `total_hash`.
+        A number below 2^64; add such numbers with `total_hash`.
 
     Example:
         >>> mask = np.eye(4, dtype=np.uint8)
@@ -67,10 +66,10 @@ def label_hash(
         none = _IGNORED if labels.dtype == np.uint8 else -1
         labels = np.where(covered, labels, labels.dtype.type(none))
     row, column = corner
-    of_rows = _mixed(np.arange(row, row + height, dtype=_WORD) ^ _seed(size)) | _WORD(1)
+    of_rows = _of_rows(size, row, height)
     if labels.dtype != np.uint8:
         return _hash_of_soft(labels, _steps(size, column, width), of_rows)
-    total, more = 0, _OF_CHANGED - _OF_UNCHANGED
+    total, more = 0, OF_CHANGED - OF_UNCHANGED
     for left in range(0, width, _STRIPE):
         part = labels[:, left : left + _STRIPE]
         table = _table(size, column + left, part.shape[1])
@@ -78,12 +77,17 @@ def label_hash(
         if part.max() == _IGNORED:
             valid -= _sum_of(part == _IGNORED, table, of_rows)
             part = part == 1
-        total += _OF_UNCHANGED * valid + more * _sum_of(part, table, of_rows)
+        total += OF_UNCHANGED * valid + more * _sum_of(part, table, of_rows)
     return total & _ALL
 
 
+def hash_factors(size: tuple[int, int]) -> tuple[Words, Words]:
+    """A(r) of all rows and P(c+1) - P(c) of all columns of a mask."""
+    return _of_rows(size, 0, size[1]), _steps(size, 0, size[0])
+
+
 def total_hash(parts: Iterable[int | None]) -> int | None:
-    """The hash of several parts, masks or datasets together; None if one has none."""
+    """Hash of several parts, masks or datasets; None if any is missing."""
     total = 0
     for part in parts:
         if part is None:
@@ -93,15 +97,15 @@ def total_hash(parts: Iterable[int | None]) -> int | None:
 
 
 def hash_text(number: int | None) -> str:
-    """A hash as 16 digits; empty where there is none."""
+    """Format a hash as 16 hexadecimal digits; empty for None."""
     return "" if number is None else f"{number:016x}"
 
 
 def hash_of_text(text: str) -> int | None:
-    """The hash that a text holds; None for an empty one.
+    """Parse a hash; None for an empty text.
 
     Raises:
-        ValueError: If it is none.
+        ValueError: If the text is not a hash.
     """
     if text and not re.fullmatch("[0-9a-f]{16}", text):
         raise ValueError(f"labels is {text!r}")
@@ -112,6 +116,12 @@ def _seed(size: tuple[int, int]) -> Words:
     return _mixed(np.array([size[0] << 32 | size[1]], _WORD))
 
 
+def _of_rows(size: tuple[int, int], row: int, height: int) -> Words:
+    """A(r) of each row."""
+    rows = np.arange(row, row + height, dtype=_WORD)
+    return _mixed(rows ^ _seed(size)) | _WORD(1)
+
+
 def _steps(size: tuple[int, int], column: int, width: int) -> Words:
     """P(c+1) - P(c) of each column."""
     ends = np.arange(column, column + width + 1, dtype=_WORD)
@@ -120,18 +130,18 @@ def _steps(size: tuple[int, int], column: int, width: int) -> Words:
 
 @lru_cache(16)
 def _table(size: tuple[int, int], column: int, width: int) -> Words:
-    """The sums of steps for each byte of eight columns, the first column highest."""
+    """Sums of steps for each byte of eight columns; the first is the high bit."""
     steps = np.zeros(-(-width // _BYTE) * _BYTE, _WORD)
     steps[:width] = _steps(size, column, width)
     sums = np.zeros((len(steps) // _BYTE, 1), _WORD)
     for step in steps.reshape(-1, _BYTE).T:
-        # The bit of a later column is the lower one.
+        # Later columns have lower bits.
         sums = np.stack([sums, sums + step[:, None]], 2).reshape(len(step), -1)
     return sums
 
 
 def _sum_of(flags: NDArray[Any], table: Words, of_rows: Words) -> int:
-    """What the pixels that are not 0 add by their row and column alone."""
+    """Sum over nonzero pixels, by row and column only."""
     total, first = 0, np.arange(len(table)) * len(table[0])
     rows = max(_CHUNK // len(first), 1)
     for top in range(0, len(flags), rows):
@@ -142,7 +152,7 @@ def _sum_of(flags: NDArray[Any], table: Words, of_rows: Words) -> int:
 
 
 def _hash_of_soft(labels: NDArray[Any], steps: Words, of_rows: Words) -> int:
-    """The hash of soft targets: the weight of each pixel differs."""
+    """Hash of soft targets, which have different weights per pixel."""
     total, rows = 0, max(_CHUNK // len(steps), 1)
     for top in range(0, len(labels), rows):
         sums = _weights(labels[top : top + rows]) @ steps
@@ -151,23 +161,23 @@ def _hash_of_soft(labels: NDArray[Any], steps: Words, of_rows: Words) -> int:
 
 
 def _weights(labels: NDArray[Any]) -> Words:
-    """The weight of each pixel, from the bits of its soft target."""
-    # Adding 0 makes -0 and 0 one; 0 must weigh something, and short fractions differ in
-    # their highest bits alone.
-    bits = (labels.astype(np.float64) + 0.0).view(_WORD) + _ODD
+    """Weights of soft targets, from their bits."""
+    # Adding 0 turns -0 into 0. The odd constant gives 0 a weight; short fractions
+    # differ only in their high bits.
+    bits = (labels.astype(np.float64) + 0.0).view(_WORD) + ODD
     bits ^= bits >> _WORD(32)
-    bits *= _ODD
+    bits *= ODD
     bits[labels < 0] = 0
     return bits
 
 
 def _mixed(words: Words) -> Words:
-    """Words that look random: the finaliser of splitmix64 (Steele et al., 2014)."""
-    found = words + _ODD
+    """Pseudorandom words: the finaliser of splitmix64 (Steele et al., 2014)."""
+    found = words + ODD
     found = (found ^ (found >> _WORD(30))) * _WORD(0xBF58476D1CE4E5B9)
     found = (found ^ (found >> _WORD(27))) * _WORD(0x94D049BB133111EB)
     found ^= found >> _WORD(31)
     return found
 
 
-_OF_UNCHANGED, _OF_CHANGED = (int(one) for one in _mixed(np.arange(2, dtype=_WORD)))
+OF_UNCHANGED, OF_CHANGED = (int(one) for one in _mixed(np.arange(2, dtype=_WORD)))

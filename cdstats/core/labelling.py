@@ -1,4 +1,4 @@
-"""From the counts of a dataset's masks to its image rows: rules found and applied."""
+"""Image rows from the counts of a dataset's masks, with given or detected rules."""
 
 from __future__ import annotations
 
@@ -30,36 +30,36 @@ if TYPE_CHECKING:
 
 
 REFUSED: Final = "split refused: "
-"""How the reason of a mask begins whose whole split was refused."""
+"""Prefix of the reason for masks of a refused split."""
 _BUILDINGS: Final = "_pre_disaster"
-"""Part of the names of targets of xBD that show buildings and no change."""
+"""Part of the names of xBD targets that show buildings without change."""
 _WHITE: Final = (
-    "{masks} in MINISWHITE TIFF files, where 0 is white: values are read as stored"
+    "{masks} in MINISWHITE TIFF files, where 0 is white: values are used as stored"
 )
 _SUBSAMPLED: Final = (
-    "{masks} in TIFF files of YCbCr JPEG: values are those of GDAL; other readers may "
-    "decode the colours otherwise"
+    "{masks} in TIFF files of YCbCr JPEG: values are decoded by GDAL; other readers "
+    "may decode different colours"
 )
 
 
 class Labelled(NamedTuple):
-    """Image rows of a dataset, and what to tell about them."""
+    """Image rows of a dataset, with messages."""
 
     images: list[ImageRecord]
     messages: list[Message]
 
 
 class Decision(NamedTuple):
-    """The rule of one mask, or the reason why it has none."""
+    """The rule of a mask, or the reason why it has none."""
 
     rule: LabelRule | None
     reason: str = ""
 
 
 class Origin(NamedTuple):
-    """Where the masks of a dataset lie: the folder above their names.
+    """Location of the masks of a dataset: the folder above their names.
 
-    ``looks`` are the presets of the datasets that the files are named like.
+    ``looks`` are presets of datasets with similar file names.
     """
 
     above: str = ""
@@ -68,14 +68,14 @@ class Origin(NamedTuple):
 
 @dataclass
 class _Split:
-    """What the masks of a split hold, and which layouts their names have.
+    """The values and layouts of the masks in a split.
 
     Attributes:
-        findings: What the masks hold, where no rule is given.
+        findings: Values of the masks, if no rule is given.
         files: Masks seen so far.
-        layouts: How many of them lie as the masks of each preset do.
-        others: Files that the preset of xBD does not read.
-        first: The place and path of the first of these.
+        layouts: Number of masks that match the layout of each preset.
+        others: Files that the xBD preset excludes.
+        first: Index and path of the first such file.
     """
 
     findings: Findings
@@ -85,7 +85,7 @@ class _Split:
     first: tuple[int, str] | None = None
 
     def see(self, place: int, path: str, above: str | None) -> None:
-        """Note the name of a mask, and its layout where the folder above is given."""
+        """Add a mask by its name; its layout is checked if `above` is given."""
         self.files += 1
         if above is not None:
             self.layouts.update(known_layouts(f"{above}/{path}"))
@@ -94,9 +94,9 @@ class _Split:
             self.first = min(self.first or (place, path), (place, path))
 
     def preset(self, verdict: Verdict, further: Collection[str] = ()) -> Preset | None:
-        """The one preset that fits the layout and the values of all masks.
+        """The only preset that fits the layout and values of all masks.
 
-        Of a preset that another split is read by, not all classes need occur.
+        If another split uses a preset, not all of its classes need to occur.
         """
         if not self.layouts:
             return None
@@ -114,7 +114,7 @@ class _Split:
         return found[0] if len(found) == 1 else None
 
     def agrees(self, known: Preset, verdict: Verdict) -> bool:
-        """Whether a rule that was found finds the classes that a preset finds."""
+        """Whether the detected rule gives the same labels as a preset."""
         rule = verdict.rule
         labels = [
             (known.rule.label(v), rule and rule.label(v)) for v in self.findings.seen
@@ -124,18 +124,18 @@ class _Split:
         return same and found >= {Label.CHANGED, Label.UNCHANGED}
 
     def by_preset(self, known: Preset, verdict: Verdict) -> Verdict:
-        """A decision by the preset of a layout; a rule that agrees with it stays."""
+        """The decision by a layout's preset; a detected rule that agrees is kept."""
         rule = str(known.rule).partition(" (")[0]
         text = (
-            f"read as {known.short}: {rule}, as --preset {known.name} does, because it "
-            f"looks like {known.short} by names and values; --preset none to switch off"
+            f"read as {known.short}: {rule} (--preset {known.name}), because it looks "
+            f"like {known.short} by names and values; to disable, use --preset none"
         )
         if self.agrees(known, verdict):
             return replace(verdict, notes=(*verdict.notes, text))
         return Verdict(known.rule, notes=(text,))
 
     def checked(self, verdict: Verdict) -> Verdict:
-        """A decision, or the refusal of one that the codes of a dataset contradict."""
+        """The decision, or a refusal if known codes contradict it."""
         values = self.findings.values
         if not values or not self.layouts or "--preset" in verdict.refusal:
             return verdict
@@ -161,10 +161,10 @@ NO_ORIGIN: Final = Origin()
 
 
 class DatasetLabels:
-    """The rules of one dataset: given, or found for each split while masks come.
+    """The rules of a dataset, given or detected per split.
 
-    Every mask is shown once to `see`, in any order; then `row` gives the row of each.
-    No mask is kept. With a rule given, the row of a mask can be had at once.
+    Pass every mask once to `see`, in any order; then `row` gives the row of each. Masks
+    are not kept. With a given rule, `row` may be called immediately.
     """
 
     def __init__(
@@ -175,13 +175,13 @@ class DatasetLabels:
         self._choice = choice
         self._splits: dict[str, _Split] = {}
         self._shown: dict[str, dict[str, Binarisation]] = {}
-        # Masks and pixels of declared nodata that a given rule counts, for it lies in a
-        # term of many values: by the value, the term and its label.
+        # Masks and pixels of declared nodata that the rule counts as changed or
+        # unchanged, by nodata value, term and label.
         self._nodata: dict[tuple[str, str, str], tuple[int, int]] = {}
         self._white = self._subsampled = 0
 
     def see(self, mask: CountedMask, place: int = 0) -> None:
-        """Take a mask into account; its place among the rows tells the first one."""
+        """Add a mask; `place` is its index among the rows."""
         if mask.split not in self._splits:
             findings = Findings(self._choice.ignore, self._origin.looks)
             self._splits[mask.split] = _Split(findings)
@@ -192,7 +192,7 @@ class DatasetLabels:
             split.findings.add(mask.counted.mask)
 
     def refused_with(self, split: str, further: int) -> bool:
-        """Whether a split will be refused, whatever so many further masks hold."""
+        """Whether a split will be refused, for any content of `further` masks."""
         known = self._splits.get(split)
         if known is None or (known.layouts and self._choice.takes_presets):
             return False
@@ -200,7 +200,7 @@ class DatasetLabels:
 
     @cached_property
     def _verdicts(self) -> dict[str, Verdict]:
-        """The decision for each split; a split of one value follows the others."""
+        """The decision for each split; splits of one value follow the others."""
         splits = {
             name: self._splits[name] for name in sorted(self._splits, key=split_order)
         }
@@ -230,11 +230,11 @@ class DatasetLabels:
         }
 
     def _checked(self, split: str, verdict: Verdict) -> Verdict:
-        """A decision, unless the names of known datasets contradict it."""
+        """The decision, unless the names of a known dataset contradict it."""
         return self._splits[split].checked(verdict) if self._choice.known else verdict
 
     def decision(self, split: str, counted: Counted) -> Decision:
-        """The rule of a mask that was seen before, or why it has none."""
+        """The rule of a mask added before, or the reason why it has none."""
         mask, rule, given = counted.mask, self._choice.rule, self._choice.preset
         if mask is None:
             return Decision(None, counted.reason)
@@ -270,7 +270,7 @@ class DatasetLabels:
             self._nodata[key] = masks + 1, pixels + found
 
     def row(self, mask: CountedMask) -> ImageRecord:
-        """The row of a mask that was seen before."""
+        """The row of a mask added before."""
         counts, (rule, reason) = (
             mask.counted.mask,
             self.decision(mask.split, mask.counted),
@@ -290,11 +290,11 @@ class DatasetLabels:
 
     @property
     def messages(self) -> list[Message]:
-        """What to tell about the splits, and about the rows that were given."""
+        """Messages on the splits and on the rows returned so far."""
         notes = [
             f"{counted(pixels, 'pixel')} of {counted(masks, 'mask')} are declared "
-            f"nodata ({value}) and count as {label}, for {term} names it; write rest "
-            "in its place to leave them out"
+            f"nodata ({value}) but count as {label}, because {term} includes the "
+            "value; use rest instead to exclude them"
             for (value, term, label), (masks, pixels) in sorted(self._nodata.items())
         ]
         notes += [
@@ -303,15 +303,15 @@ class DatasetLabels:
             if masks
         ]
         return [
-            *(one for split in self._verdicts for one in self._told(split)),
+            *(one for split in self._verdicts for one in self._split_messages(split)),
             *(Message(Level.NOTE, f"{self.dataset}: {text}") for text in notes),
-            *self._otherwise(),
+            *self._loader_notes(),
         ]
 
-    def _otherwise(self) -> Iterator[Message]:
-        """What other loaders would make of the masks of each rule, where they differ.
+    def _loader_notes(self) -> Iterator[Message]:
+        """Notes on masks that other loaders would binarise differently.
 
-        Splits that do not share their rule with all others are named.
+        Splits are named unless all share the rule.
         """
         for splits in self._shown.values():
             total = sum(splits.values(), Binarisation())
@@ -323,7 +323,7 @@ class DatasetLabels:
                 )
                 yield Message(Level.NOTE, f"{where}: {_binarisation_text(total)}")
 
-    def _told(self, split: str) -> Iterator[Message]:
+    def _split_messages(self, split: str) -> Iterator[Message]:
         verdict, where = self._verdicts[split], split_label(self.dataset, split)
         for note in verdict.notes:
             told = [s for s, one in self._verdicts.items() if note in one.notes]
@@ -337,7 +337,7 @@ class DatasetLabels:
         if verdict.refusal:
             ways = verdict.ways
             if split and any(not one.refusal for one in self._verdicts.values()):
-                # For this split alone, as others are clear.
+                # Only this split needs the options.
                 ways = tuple(f"--split {shlex.quote(split)} {way}" for way in ways)
             yield Message(Level.ERROR, f"{where}: {verdict.refusal}", ways)
         one = self._splits[split]
@@ -349,14 +349,14 @@ class DatasetLabels:
 
 
 def split_label(dataset: str, split: str) -> str:
-    """A split of a dataset in words, for messages."""
+    """Name of a split with its dataset, for messages."""
     return f"{dataset}/{split}" if split else dataset
 
 
 def label_dataset(
     masks: Sequence[CountedMask], choice: RuleChoice, origin: Origin = NO_ORIGIN
 ) -> Labelled:
-    """Turn the masks of one dataset into rows, each split by its own rule."""
+    """Turn the masks of a dataset into rows, with one rule per split."""
     ordered = sorted(masks, key=lambda one: split_order(one.split))
     labels = _seen(ordered, choice, origin)
     return Labelled([labels.row(one) for one in ordered], labels.messages)
@@ -365,7 +365,7 @@ def label_dataset(
 def decide(
     masks: Sequence[CountedMask], choice: RuleChoice, origin: Origin = NO_ORIGIN
 ) -> tuple[list[Decision], list[Message]]:
-    """The rule of each mask of a dataset, in the order of splits, and what to tell."""
+    """The rule of each mask, in the order of splits, with messages."""
     labels = _seen(masks, choice, origin)
     decisions = [labels.decision(one.split, one.counted) for one in masks]
     return decisions, labels.messages
@@ -381,13 +381,13 @@ def _seen(
 
 
 def _binarisation_text(shown: Binarisation) -> str:
-    """What the usual loaders would make of the masks, a line for each rule."""
-    lines = ["loaders that binarise otherwise would call changed"]
+    """Change fractions under common loader rules, one line per rule."""
+    lines = ["other loaders would count as changed"]
     for rule, loaders in LOADERS.items():
         share = 100 * shown.counts[rule] / shown.valid
         lines.append(f"  {rule:<5} {share:>8.4g} %  {loaders}")
     if shown.from_128 == 0:
         lines.append(
-            "  low codes: looks black; a reader that thresholds at 128 finds no change"
+            "  low codes look black; readers with threshold 128 find no change"
         )
     return "\n".join(lines)

@@ -1,7 +1,7 @@
-"""Label rules: which stored values mean changed, unchanged and ignored.
+"""Label rules: the stored values that mean changed, unchanged and ignored.
 
-A rule is a comma list of numbers, ranges ``a-b``, ``<``, ``<=``, ``>``, ``>=`` with a
-number, ``#rrggbb``, ``nan`` and ``rest``.
+A rule is a comma-separated list of numbers, ranges ``a-b``, ``<``, ``<=``, ``>``,
+``>=`` with a number, ``#rrggbb``, ``nan`` and ``rest``.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ REST: Final = "rest"
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """The numbers between two ends; a single number when both ends are the same."""
+    """A range of numbers; a single number if both ends are equal."""
 
     low: float
     high: float
@@ -43,19 +43,19 @@ class Range:
         return not isinstance(value, str) and bool(self.holds(value))
 
     def holds(self, values: Any) -> Any:  # noqa: ANN401 - a number or an array
-        """Whether, or where, numbers are between the ends."""
+        """Whether numbers are in the range; elementwise for arrays."""
         above = values > self.low if self.low_open else values >= self.low
         below = values < self.high if self.high_open else values <= self.high
         return above & below
 
     @property
     def is_point(self) -> bool:
-        """Whether it names one number."""
+        """Whether it is a single number."""
         return self.low == self.high
 
     @property
     def is_bound(self) -> bool:
-        """Whether it has one end, as ``<128`` and ``>0`` have."""
+        """Whether it has only one end, as ``<128`` and ``>0``."""
         return len(self.ends) == 1 and not self.is_point
 
     @property
@@ -64,7 +64,7 @@ class Range:
         return {self.low, self.high} - {math.inf, -math.inf}
 
     def overlaps(self, other: Range) -> bool:
-        """Whether a number lies in both."""
+        """Whether the ranges have a number in common."""
         first, second = sorted((self, other), key=lambda r: (r.low, r.low_open))
         if first.high != second.low:
             return first.high > second.low
@@ -85,7 +85,7 @@ Term = Range | str
 
 
 def parse_terms(text: str) -> list[Term]:
-    """Read a comma list of terms.
+    """Parse a comma-separated list of terms.
 
     Example:
         >>> [str(term) for term in parse_terms("-1, 2-4, >=128, #FF0000, rest")]
@@ -113,7 +113,7 @@ def _parse_term(part: str, text: str) -> Term:
             return Range(-math.inf, number, high_open=sign == "<")
         return Range(number, math.inf, low_open=sign == ">")
     raise UsageError(
-        f"{part!r} in {text!r} is no value; expected numbers, ranges such as 1-4 or "
+        f"{part!r} in {text!r} is not a value; expected numbers, ranges such as 1-4 or "
         ">=128, colours such as #ff0000, nan, or rest"
     )
 
@@ -121,14 +121,14 @@ def _parse_term(part: str, text: str) -> Term:
 def _number(text: str) -> float:
     number = float(text)
     if not math.isfinite(number):
-        raise UsageError(f"{text[:20]!r}... is no value that a mask can hold")
+        raise UsageError(f"{text[:20]!r}... is not a value that a mask can have")
     if re.fullmatch(r"[+-]?\d+", text):
         return int(text)
     return int(number) if number.is_integer() else number
 
 
 def complement(term: Term) -> tuple[Term, ...] | None:
-    """The one term that names every number which a bound leaves out."""
+    """The term for all numbers outside a bound; None for other terms."""
     if not isinstance(term, Range) or not term.is_bound:
         return None
     if math.isinf(term.high):
@@ -137,14 +137,14 @@ def complement(term: Term) -> tuple[Term, ...] | None:
 
 
 def names(term: Term, value: Value) -> bool:
-    """Whether a term names a value; ``rest`` names none by itself."""
+    """Whether a term includes a value, not counting ``rest``."""
     if isinstance(term, Range):
         return value in term
     return value == (colour_value(term) if term.startswith("#") else term)
 
 
 def same_value(first: Term, second: Term) -> bool:
-    """Whether two terms name a value in common."""
+    """Whether two terms have a value in common."""
     if isinstance(first, Range) and isinstance(second, Range):
         return first.overlaps(second)
     if isinstance(second, Range):
@@ -155,15 +155,15 @@ def same_value(first: Term, second: Term) -> bool:
 
 
 DETECTED: Final = "detected"
-"""Where a rule comes from that was found from the masks."""
+"""Origin of a rule that was detected from the masks."""
 _ENDS: Final = ("#000000", "#ffffff")
-"""Black and white, whose grey levels mean the same in every mask."""
+"""Black and white, whose grey levels are unambiguous."""
 _HALF: Final = 127
-"""A threshold of at least this is one of grey levels, not of classes."""
+"""Thresholds from this value are for grey levels, not classes."""
 
 
 class Label(Enum):
-    """What a pixel is counted as."""
+    """The label of a pixel."""
 
     CHANGED = "changed"
     UNCHANGED = "unchanged"
@@ -171,23 +171,23 @@ class Label(Enum):
 
 
 class MaskFacts(Protocol):
-    """What a file says of its values."""
+    """Properties of a file that affect its values."""
 
     @property
     def nodata(self) -> Value | None:
-        """The value that the file declares as nodata, if any."""
+        """The declared nodata value, if any."""
 
     @property
     def palette(self) -> Mapping[int, str] | None:
-        """Colour of each index, when the values are indices of a colour palette."""
+        """Colour of each index if the values are palette indices."""
 
 
 @dataclass(frozen=True)
 class LabelRule:
-    """Which stored values are changed, unchanged and ignored.
+    """The stored values that are changed, unchanged and ignored.
 
-    ``origin`` is where it comes from, such as ``"detected"`` or ``"preset oscd-tif"``;
-    empty when given. A value that is named twice is a `UsageError`.
+    ``origin`` is its source, such as ``"detected"`` or ``"preset oscd-tif"``; empty if
+    the user gave it. A duplicate value is a `UsageError`.
 
     Example:
         >>> rule = LabelRule.parse(changed="255", unchanged="0,50", ignored="85,170")
@@ -228,7 +228,7 @@ class LabelRule:
         ignored: str = "",
         origin: str = "",
     ) -> LabelRule:
-        """Read a rule from three texts in the grammar of the command line."""
+        """Parse a rule from three texts in the syntax of the command line."""
         return cls(
             tuple(parse_terms(changed)),
             tuple(parse_terms(unchanged)),
@@ -237,13 +237,13 @@ class LabelRule:
         )
 
     def terms(self, label: Label) -> tuple[Term, ...]:
-        """The terms that name a label's values."""
+        """The terms of a label."""
         terms: tuple[Term, ...] = getattr(self, label.value)
         return terms
 
     @cached_property
     def _pairs(self) -> tuple[tuple[Term, Label], ...]:
-        """Each term with its label."""
+        """Terms with their labels."""
         return tuple((term, label) for label in Label for term in self.terms(label))
 
     @cached_property
@@ -252,26 +252,26 @@ class LabelRule:
 
     @cached_property
     def edges(self) -> tuple[float, ...]:
-        """The finite numbers that the rule names, in rising order."""
+        """The finite numbers in the rule, sorted."""
         return tuple(sorted({end for term, _ in self._ranges for end in term.ends}))
 
     @cached_property
     def has_thresholds(self) -> bool:
-        """Whether a term names more than one number."""
+        """Whether any term includes several numbers."""
         return not all(term.is_point for term, _ in self._ranges)
 
     def label(self, value: Value) -> Label | None:
-        """The label of a stored value, or None when no term names it."""
+        """The label of a stored value; None if the rule does not include it."""
         return self.named(value) or self._rest(value)
 
     def named(self, value: Value) -> Label | None:
-        """The label of a term other than ``rest`` that names a value."""
+        """The label of a value by a term other than ``rest``."""
         if value not in self._known:
             self._known[value] = self._find(lambda term: names(term, value))
         return self._known[value]
 
     def _rest(self, value: Value) -> Label | None:
-        """The label of ``rest``, which never names ``"nan"``."""
+        """The label of ``rest``, which does not include ``"nan"``."""
         return None if value == NAN else self._label_of_rest
 
     @cached_property
@@ -284,9 +284,9 @@ class LabelRule:
     def apply(self, mask: MaskCounts) -> PixelCounts:
         """Count the changed, unchanged and ignored pixels of a mask.
 
-        The value that the file declares as nodata is ignored unless a term other than
-        ``rest``, which someone gave, names it: ``<128`` names every number below.
-        Masked and fully transparent pixels are ignored.
+        Declared nodata is ignored, unless the user gave a term other than ``rest`` that
+        includes it (``<128`` includes every lower number). Masked and fully transparent
+        pixels are ignored.
         """
         if mask.counts.half_transparent:
             raise DataError(half_transparent_text(mask))
@@ -316,10 +316,10 @@ class LabelRule:
         return PixelCounts(changed, unchanged, ignored + mask.counts.masked)
 
     def label_in(self, mask: MaskFacts, value: Value) -> Label | None:
-        """The label of a value of one mask, with its palette and nodata value.
+        """The label of a value in a mask, with its palette and nodata value.
 
-        A rule that was found names colours of a palette, never indices, and no declared
-        nodata, however wide its terms are.
+        Detected rules name palette colours, never indices, and never include declared
+        nodata.
         """
         if mask.palette and isinstance(value, int) and value in mask.palette:
             named = self._palette_label(mask.palette, value)
@@ -332,15 +332,15 @@ class LabelRule:
         return named or self._rest(value)
 
     def covering(self, value: Value) -> tuple[Range, Label] | None:
-        """The term of several numbers that names a value, and its label."""
+        """The term of several numbers that includes a value, with its label."""
         found = (one for one in self._ranges if not one[0].is_point and value in one[0])
         return next(found, None)
 
     def _palette_label(self, palette: Mapping[int, str], index: int) -> Label | None:
-        """The label of a palette entry: of its colour, or of its index.
+        """The label of a palette entry, by colour or index.
 
-        Numbers that a user gave name indices. Those of a preset or of a threshold are
-        grey levels where the entry is black or white.
+        Numbers in a user's rule are indices. In presets and thresholds they are grey
+        levels if the entry is black or white.
         """
         colour = palette[index]
         level = colour_value(colour)
@@ -357,19 +357,19 @@ class LabelRule:
                 by_colour = self.named(level)
         if bound and max(map(abs, bound.ends)) >= _HALF:
             raise DataError(
-                f"its palette holds colours ({colour}, ...) and {self} is a rule for "
+                f"its palette has colours ({colour}, ...) and {self} is a rule for "
                 "grey values. Name colours (#rrggbb)"
             )
         if by_colour and by_index and by_colour != by_index:
             raise DataError(
-                f"palette index {index} has the colour {colour}: the rule names one "
-                f"{by_index.value} and the other {by_colour.value}. Name colours, such "
+                f"palette index {index} has the colour {colour}: by index it is "
+                f"{by_index.value}, by colour {by_colour.value}. Name colours, such "
                 f"as '{colour}'"
             )
         return by_colour or by_index
 
     def expected(self) -> str:
-        """The values that the rule names, for messages."""
+        """The values in the rule, for messages."""
         return ", ".join(str(term) for term, _ in self._pairs) or "nothing"
 
     def __str__(self) -> str:
@@ -392,18 +392,18 @@ class LabelRule:
 
 
 def half_transparent_text(mask: MaskCounts) -> str:
-    """Why a mask with half transparent pixels is refused."""
+    """The message on a mask with half transparent pixels."""
     pixels = counted(mask.counts.half_transparent, "pixel")
     return (
         f"half transparent in {pixels}: an overlay or a rendered figure, not a mask. "
-        "Give the mask it was drawn from"
+        "Use the original mask"
     )
 
 
 def shares_text(
     values: Mapping[Value, int], *, total: int | None, limit: int = 8
 ) -> str:
-    """Values with their pixels, and with their share of ``total`` when it is given."""
+    """Values with pixel counts, and with shares if ``total`` is given."""
     shown = [
         f"{value} ({counted(count, 'pixel')}"
         + (f", {100 * count / total:.4g} %)" if total else ")")
@@ -416,7 +416,7 @@ def shares_text(
 
 
 def names_text(values: Iterable[Value], limit: int = 8) -> str:
-    """Values alone, the first few of many."""
+    """The first few values, as text."""
     names = [str(value) for value in values]
     if len(names) <= limit:
         return ", ".join(names)
@@ -424,9 +424,9 @@ def names_text(values: Iterable[Value], limit: int = 8) -> str:
 
 
 class RuleChoice(NamedTuple):
-    """How values become labels: by a rule, or by one found beside ignored values.
+    """The choice of labels: a rule, or detection with some ignored values.
 
-    ``known`` is whether the layouts of known datasets count.
+    ``known`` enables the layouts of known datasets.
     """
 
     rule: LabelRule | None
@@ -436,17 +436,17 @@ class RuleChoice(NamedTuple):
 
     @property
     def takes_presets(self) -> bool:
-        """Whether the preset of a known layout is taken."""
+        """Whether presets of known layouts may be applied."""
         return self.known and self.rule is None and not self.ignore.ignored
 
     @property
     def edges(self) -> tuple[float, ...] | None:
-        """Every number that a count between edges must tell apart."""
+        """Every number that counting with edges must distinguish."""
         return tuple(sorted({*self.rule.edges, 0, 128, 255})) if self.rule else None
 
 
 NO_PRESET: Final = "none"
-"""What ``--preset`` takes where the layouts of known datasets are not to count."""
+"""Value of ``--preset`` that disables layouts of known datasets."""
 
 
 def choose_rule(
@@ -455,12 +455,12 @@ def choose_rule(
     ignore: str | None = None,
     preset_name: str | None = None,
 ) -> RuleChoice:
-    """Read the rule options."""
+    """Parse the rule options."""
     known = preset_name != NO_PRESET
     if preset_name is not None and known:
         if (changed, unchanged, ignore) != (None, None, None):
             raise UsageError(
-                f"--preset {preset_name} names all values; leave out --changed, "
+                f"--preset {preset_name} names all values; omit --changed, "
                 "--unchanged and --ignore, or the preset"
             )
         from cdstats.core.presets import preset
@@ -471,7 +471,7 @@ def choose_rule(
         both = ("--changed", "--unchanged")
         missing, given = both if changed is None else both[::-1]
         raise UsageError(
-            f"{given} alone does not say what the other values are: add {missing}, "
+            f"{given} alone leaves other values undefined: add {missing}, "
             f"for example {missing} rest"
         )
     terms = []
@@ -486,5 +486,5 @@ def choose_rule(
         return RuleChoice(None, rule, known=known)
     for (option, text), named in zip(texts.items(), terms[:2], strict=False):
         if text is not None and not named:
-            raise UsageError(f"{option} {text!r} must name a value")
+            raise UsageError(f"{option} {text!r} needs at least one value")
     return RuleChoice(rule, LabelRule())

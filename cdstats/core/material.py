@@ -1,4 +1,4 @@
-"""What a report or a set of figures is made of: records, wherever they come from."""
+"""The data of a report or a set of figures, as records from any source."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class MaskMaterial:
-    """What is known of masks."""
+    """Data on masks."""
 
     datasets: tuple[SummaryRecord, ...]
     images: tuple[ImageRecord, ...]
@@ -42,7 +42,7 @@ class MaskMaterial:
 
 @dataclass(frozen=True)
 class Trivial:
-    """The losses of a predictor that gives every pixel one probability."""
+    """Losses of a predictor with one constant probability."""
 
     name: str
     prob: float
@@ -53,10 +53,10 @@ class Trivial:
 
 @dataclass(frozen=True)
 class ModelScore:
-    """What is known of one model: its losses, and in a report its curve.
+    """Data on one model: losses, and curves in a report.
 
-    ``one_class_bce`` is the mean BCE of images of one class, which add 0 to balanced
-    cross-entropy with β of the image.
+    ``one_class_bce`` is the mean BCE of images with a single class, which contribute 0
+    to balanced cross-entropy with per-image β.
     """
 
     dataset: DatasetScore
@@ -69,33 +69,32 @@ class ModelScore:
 
     @property
     def name(self) -> str:
-        """The name of the model; empty when there is one without a name."""
+        """Name of the model; empty for a single model without a name."""
         return self.dataset.model
 
     @property
     def is_hard(self) -> bool:
-        """Whether its predictions are labels alone, which have one threshold."""
+        """Whether predictions are labels, which have only one threshold."""
         kind = self.dataset.kind
         return "hard" in kind and "probabilities" not in kind and "logits" not in kind
 
     @property
     def is_soft(self) -> bool:
-        """Whether its targets are soft, so that nothing is right or wrong."""
+        """Whether targets are soft, so that there is no confusion."""
         return self.dataset.tp is None
 
 
 @dataclass(frozen=True)
 class Picture:
-    """Where a prediction is right and wrong, made smaller.
+    """A downsampled map of right and wrong pixels.
 
     Attributes:
-        image: The image and its counts.
-        width: Pixels in a row of the prediction.
-        height: Rows of the prediction.
-        shares: Share of tp, fp, fn, tn and ignored pixels in each cell of the picture;
+        image: Row of the image with its counts.
+        width: Width of the prediction in pixels.
+        height: Height of the prediction in pixels.
+        shares: Shares of tp, fp, fn, tn and ignored pixels per cell of the map;
             float64, ``(rows, columns, 5)``.
-        beside: The images of the same ground, made smaller, with the names of their
-            folders; PNG files.
+        beside: Downsampled images of the same area with their folder names; PNG files.
     """
 
     image: WorstImage
@@ -107,7 +106,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class ScoreMaterial:
-    """What is known of saved predictions."""
+    """Data on saved predictions."""
 
     models: tuple[ModelScore, ...]
     images: tuple[ScoreRecord, ...]
@@ -120,7 +119,7 @@ class ScoreMaterial:
 
 @dataclass(frozen=True)
 class Provenance:
-    """Where a report comes from."""
+    """Sources of a report."""
 
     version: str
     command: str = ""
@@ -131,7 +130,7 @@ class Provenance:
 
 @dataclass(frozen=True)
 class Material:
-    """All that a report is made of."""
+    """All data of a report."""
 
     provenance: Provenance
     masks: MaskMaterial | None = None
@@ -139,7 +138,7 @@ class Material:
 
     @property
     def failures(self) -> list[tuple[str, str]]:
-        """Masks and predictions that failed, and why."""
+        """Failed masks and predictions, with reasons."""
         found: list[tuple[str, ImageRecord | ScoreRecord]] = []
         if self.masks:
             found += [(_joined(r.dataset, r.path), r) for r in self.masks.images]
@@ -155,7 +154,7 @@ def _joined(owner: str, name: str) -> str:
 
 
 def list_hash(rows: Iterable[Sequence[str]]) -> str:
-    """SHA-256 of a list of files: a line for each, its parts separated by tabs.
+    """SHA-256 of a list of files: one line per file, with tab-separated parts.
 
     Example:
         >>> list_hash([("CDD", "train/0.png")])[:12]

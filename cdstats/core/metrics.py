@@ -1,9 +1,8 @@
-"""Metrics of the changed class: each is one formula of the confusion counts.
+"""Metrics of the changed class, each a formula of the confusion counts.
 
-A formula takes counts as Python integers, and is then exact up to its one division, or
-as arrays with a number for each resample. Pooled values, values of images, means over
-images and intervals all come from it. A new metric is one field of `DatasetScore` whose
-metadata is a `Metric` and what it is taken over.
+A formula takes Python integers, for a result exact up to one division, or arrays with
+one number per resample. Pooled values, image values, means and intervals all use it. A
+new metric is a field of `DatasetScore` whose metadata is a `Metric` with its averaging.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ _METRIC: Final = "metric"
 
 @dataclass(frozen=True, slots=True)
 class Confusion:
-    """Pixels by label and prediction; adds over windows and images.
+    """Pixel counts by label and prediction; adds over windows and images.
 
     Example:
         >>> Confusion(3, 1, 0, 4) + Confusion(tn=2)
@@ -48,26 +47,26 @@ class Confusion:
 
     @property
     def of_unchanged(self) -> Confusion:
-        """The counts as the unchanged class sees them."""
+        """The counts with classes swapped."""
         return Confusion(self.tn, self.fn, self.fp, self.tp)
 
     @property
     def of_complement(self) -> Confusion:
-        """The counts if every prediction were the other class."""
+        """The counts if every prediction were inverted."""
         return Confusion(self.fn, self.tn, self.tp, self.fp)
 
 
 class Over(Enum):
-    """The images that a metric of a dataset is taken over, and how."""
+    """How a metric is averaged over the images of a dataset."""
 
-    POOLED = "the counts of all images added"
+    POOLED = "counts of all images added"
     IMAGES = "mean over the images where it is defined"
     NONEMPTY = "mean over the images with a changed pixel"
 
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A metric: its formula, how it is titled, and over what it is taken."""
+    """A metric: formula, titles and averaging."""
 
     title: str
     name: str
@@ -77,24 +76,24 @@ class Metric:
 
     @property
     def pooled(self) -> Mapping[str, Any]:
-        """Metadata of a field that holds its value of added counts."""
+        """Metadata of a field for the value of pooled counts."""
         return _metadata(self)
 
     @property
     def image_mean(self) -> Mapping[str, Any]:
-        """Metadata of a field that holds its mean over images."""
+        """Metadata of a field for the mean over images."""
         title, name = f"{self.title}\nimage mean", f"{self.name}, image mean"
         return _metadata(replace(self, title=title, name=name, over=Over.IMAGES))
 
     @property
     def nonempty_mean(self) -> Mapping[str, Any]:
-        """Metadata of a field that holds its mean over the images with change."""
+        """Metadata of a field for the mean over images with change."""
         title, name = f"{self.title}\nnonempty", f"{self.name}, mean of nonempty images"
         mean = replace(self, title=title, name=name, over=Over.NONEMPTY)
         return _metadata(replace(mean, headline=False))
 
     def of(self, counts: Confusion) -> float | None:
-        """The value for integer counts, rounded once; None where it is undefined.
+        """The value for integer counts, rounded once; None if undefined.
 
         Example:
             >>> F1.of(Confusion(1, 0, 1, 2))
@@ -104,12 +103,12 @@ class Metric:
         return None if math.isnan(value) else value
 
     def of_images(self, images: Iterable[Confusion]) -> list[float | None]:
-        """The value of each image that a mean takes; None for the others."""
+        """The value of each image; None for images excluded from the mean."""
         whole = self.over is not Over.NONEMPTY
         return [self.of(one) if whole or one.tp + one.fn else None for one in images]
 
     def of_dataset(self, images: Iterable[Confusion]) -> float | None:
-        """The value of a dataset; None where it is undefined."""
+        """The value of a dataset; None if undefined."""
         if self.over is Over.POOLED:
             return self.of(sum(images, Confusion()))
         known = [value for value in self.of_images(images) if value is not None]
@@ -122,18 +121,18 @@ def _metadata(one: Metric) -> Mapping[str, Any]:
 
 
 def metrics_of(kind: type[Any]) -> dict[str, Metric]:
-    """The metrics that a kind of record holds, by column."""
+    """The metrics of a record type, by column."""
     return {f.name: f.metadata[_METRIC] for f in fields(kind) if _METRIC in f.metadata}
 
 
 def metric_values(kind: type[Any], images: Iterable[Confusion]) -> dict[str, Any]:
-    """The value of every metric of a kind of record, by column."""
+    """The values of all metrics of a record type, by column."""
     counts = list(images)
     return {name: one.of_dataset(counts) for name, one in metrics_of(kind).items()}
 
 
 def ratio(numerator: Any, denominator: Any) -> Any:  # noqa: ANN401 - as counts are
-    """The quotient of integers, or of arrays; NaN where the denominator is 0."""
+    """Quotient of integers or arrays; NaN if the denominator is 0."""
     if isinstance(denominator, np.ndarray):
         return quotient(numerator, denominator)
     return numerator / denominator if denominator else math.nan
@@ -159,7 +158,7 @@ def _mcc(c: Confusion) -> Any:  # noqa: ANN401 - as counts are
     """
     agreement = c.tp * c.tn - c.fp * c.fn
     spread = (c.tp + c.fp) * (c.tp + c.fn) * (c.tn + c.fp) * (c.tn + c.fn)
-    # Of integers, the square is a quotient of integers: exact up to its division.
+    # For integers, the squared quotient is exact up to its division.
     sign = 1 - 2 * (agreement < 0)
     return np.sqrt(ratio(agreement * agreement, spread)) * sign
 

@@ -1,14 +1,13 @@
-"""The options of a run, once each: what the Python functions and the commands take.
+"""The options of the Python functions and the commands, each defined once.
 
-Functions take the fields of a group as keyword arguments, commands offer them as
-options, and inside the package the group is passed on whole.
+Functions take the fields of a group as keyword arguments, and commands offer them as
+options. Inside the package, the whole group is passed on.
 
-**To add an option, add one field to one group.** Python signatures, checks of
-arguments, the help of ``help()`` and of ``--help``, and the refusal of options that do
-not fit ``--from`` follow from it. A field of `ScoreOptions` belongs to ``loss``,
-``compare``, ``report`` and ``plot`` at once, one of `MaskOptions` also to ``ratio``,
-``audit`` and ``weights``. The code that needs the value reads it from the group.
-``python docs/generate_cli.py`` then brings the documentation up to date.
+**To add an option, add one field to one group.** Python signatures, argument checks,
+the texts of ``help()`` and ``--help``, and the refusal of options that do not fit
+``--from`` follow from it. A field of `ScoreOptions` belongs to ``loss``, ``compare``,
+``report`` and ``plot``; a field of `MaskOptions` also to ``ratio``, ``audit`` and
+``weights``. Run ``python docs/generate_cli.py`` to update the documentation.
 
 Example:
     >>> options = LossOptions(pred="predictions", target="masks", changed=255)
@@ -46,7 +45,7 @@ if TYPE_CHECKING:
 
 
 class ImageMeasure(StrEnum):
-    """Measures of one image, by which the images where models differ are found."""
+    """Measures of one image, used to find the images where models differ."""
 
     F1 = "f1"
     IOU = "iou"
@@ -56,7 +55,7 @@ class ImageMeasure(StrEnum):
 
 
 BY_DEFAULT: Final = (ImageMeasure.F1, ImageMeasure.BCE)
-"""What images are ordered by when nothing is said."""
+"""The measures that order images by default."""
 
 
 NO_PAIRS: Final = (
@@ -64,64 +63,64 @@ NO_PAIRS: Final = (
     "@pairs.csv"
 )
 MAX_PIXELS: Final = 1 << 32
-"""Pixels that an image may declare: 65,536 x 65,536."""
+"""Largest number of pixels that an image may declare: 65,536 x 65,536."""
 RULE: Final = "Rule"
 SELECTION: Final = "Selection"
 SCORING: Final = "Scoring"
 CODES: Final = "Values of predictions"
 COMPARISON: Final = "Comparison"
-GROUND: Final = "Ground"
+GROUND: Final = "Georeference and crops"
 RUN: Final = "Run"
 _RULE: Final[dict[str, Any]] = {"panel": RULE, "metavar": "RULE"}
 _CODES: Final[dict[str, Any]] = {"panel": CODES, "metavar": "[NAME=]RULE"}
 _NUMBER: Final[dict[str, Any]] = {"least": 1, "metavar": "N"}
 _ROWS: Final[dict[str, Any]] = {"panel": SCORING, "needs": frozenset()}
-"""Settings of what rows of sums are enough for."""
+"""Settings of options that need only rows of sums."""
 
 
 class MaskOptions(Options, needs=PIXELS):
-    """How masks are chosen and read."""
+    """How masks are selected and read."""
 
     changed: RuleText | None = option(
-        None, "Values that are changed: 255, 1-4, '>=128', '#ff0000', rest.", **_RULE
+        None, "Values that mean changed: 255, 1-4, '>=128', '#ff0000', rest.", **_RULE
     )
-    unchanged: RuleText | None = option(None, "Values that are unchanged.", **_RULE)
+    unchanged: RuleText | None = option(None, "Values that mean unchanged.", **_RULE)
     ignore: RuleText | None = option(
-        None, "Values to leave out. Alone, the other values are detected.", **_RULE
+        None, "Values to ignore. Used alone, the other values are detected.", **_RULE
     )
     preset: str | None = option(
         None,
-        "Encoding of a public dataset; `cdstats presets` lists them. By default that "
-        "of a known layout; none to detect it.",
+        "Encoding of a public dataset; `cdstats presets` lists them. Default: the "
+        "preset of a recognised layout. Use none to detect the encoding.",
         metavar="NAME",
         panel=RULE,
     )
     band: int | None = option(
-        None, "Band that holds the mask, counted from 1.", panel=SELECTION, **_NUMBER
+        None, "Band that contains the mask, counted from 1.", panel=SELECTION, **_NUMBER
     )
     split: str | None = option(
         None,
-        "Read this split only; predictions of other splits are skipped.",
+        "Read only this split; predictions of other splits are skipped.",
         metavar="NAME",
         panel=SELECTION,
     )
     max_pixels: int = option(
         MAX_PIXELS,
-        "Refuse an image that declares more pixels.",
+        "Refuse images that declare more pixels.",
         shown="4,294,967,296",
         panel=RUN,
         **_NUMBER,
     )
     timeout: float = option(
         600.0,
-        "Fail a file when one window of it takes longer; 0 for any time.",
+        "Time limit for one window of a file, after which the file fails; 0: no limit.",
         least=0,
         metavar="SECONDS",
         panel=RUN,
     )
 
     def rule_choice(self) -> RuleChoice:
-        """The rule that the options give, or how one is to be found."""
+        """The label rule of the options, or the way to detect it."""
         from cdstats.core.labels import choose_rule
 
         rules = (self.changed, self.unchanged, self.ignore)
@@ -129,23 +128,23 @@ class MaskOptions(Options, needs=PIXELS):
         return choose_rule(changed, unchanged, ignore, self.preset)
 
     def band_of(self, choice: RuleChoice) -> int | None:
-        """The band to read: the one given, or that of the preset."""
+        """The band to read, from the option or the preset."""
         return self.band or (choice.preset.band if choice.preset else None)
 
 
 class JobOptions(Options, panel=RUN, needs=MASKS):
-    """How many processes count masks."""
+    """The number of processes that count masks."""
 
     jobs: int | None = option(
         1,
-        "Worker processes; by default as many as pay.",
+        "Number of worker processes. Default: chosen by the amount of work.",
         command_default=None,
         none_is_value=True,
         **_NUMBER,
     )
 
     def taken(self, name: str, value: object) -> object:
-        """The value of an option as the package uses it."""
+        """The value of an option in the form that the package uses."""
         if name == "jobs" and isinstance(value, Integral) and value < 1:
             if value == -1:
                 return os.cpu_count() or 1
@@ -158,35 +157,38 @@ class CountingOptions(JobOptions):
     """How masks are counted."""
 
     progress: Callable[[int, int, int], None] | None = option(
-        None, "Called with files done, files in all and pixels counted so far."
+        None,
+        "Called with the number of finished files, of all files and of counted pixels.",
     )
 
 
 class CacheOptions(Options, panel=RUN, needs=MASKS):
-    """What a run keeps, and when it stops."""
+    """The cache of a run."""
 
     cache: StrPath | None = option(
         None,
-        "Keep the counts of every file in this one; read what is new or changed.",
+        "Keep the counts of all files in FILE; read only new and changed files.",
         metavar="FILE",
     )
 
 
 class StrictOptions(Options, panel=RUN):
-    """When a run stops."""
+    """Whether a run stops at errors."""
 
     strict: bool = option(False, "Stop at the first failed file.")
 
 
 class EngineOptions(Options, panel=RUN, needs=PIXELS):
-    """Where work runs."""
+    """The engine that runs the work."""
 
     engine: str = option(
-        "local", "Run on this machine or on a Dask cluster.", choices=("local", "dask")
+        "local",
+        "Run on this machine (local) or on a Dask cluster.",
+        choices=("local", "dask"),
     )
     scheduler: str | None = option(
         None,
-        "Scheduler of the Dask cluster, such as tcp://HOST:8786.",
+        "Address of the Dask scheduler, such as tcp://HOST:8786.",
         metavar="ADDRESS",
     )
 
@@ -196,29 +198,27 @@ class ScoreOptions(Options, needs=PREDICTIONS):
 
     kind: str | Sequence[str] | Mapping[str, str] | None = option(
         (),
-        "What the predictions are; found out if not given, logits never. NAME= for one "
-        "model.",
+        "Kind of predictions, detected except for logits. NAME= sets it for a model.",
         metavar="[NAME=]prob|logit|hard",
         panel=SCORING,
     )
     scale: RuleText | Sequence[RuleText] | Mapping[str, RuleText] | None = option(
         (),
-        "Divide predictions by what stands for 1: 100 for per cent; NAME= for a model.",
+        "Divide predictions by N: 100 for per cent. NAME= sets it for a model.",
         metavar="[NAME=]N",
         panel=CODES,
     )
     pred_changed: RuleText | Sequence[RuleText] | Mapping[str, RuleText] | None = (
         option(
             (),
-            "Values of predictions that are changed, where they are codes or classes; "
-            "NAME= for a model.",
+            "Values of predictions that mean changed. NAME= sets them for a model.",
             **_CODES,
         )
     )
     pred_unchanged: RuleText | Sequence[RuleText] | Mapping[str, RuleText] | None = (
         option(
             (),
-            "Values of predictions that are unchanged; by default the rest.",
+            "Values of predictions that mean unchanged. Default: all others.",
             **_CODES,
         )
     )
@@ -230,8 +230,8 @@ class ScoreOptions(Options, needs=PREDICTIONS):
     )
     pred_nodata: str = option(
         "refuse",
-        "Valid pixels that a prediction declares as nodata or masks out: refuse, score "
-        "what is stored, or leave out.",
+        "Valid pixels that are nodata or masked in a prediction: refuse the file, keep "
+        "(score the stored value), or ignore.",
         choices=("refuse", "keep", "ignore"),
         panel=CODES,
     )
@@ -243,14 +243,14 @@ class ScoreOptions(Options, needs=PREDICTIONS):
     )
     losses: Sequence[str] = option(
         (),
-        "A further loss, or all; `cdstats explain` lists them. Repeatable.",
+        "Further loss to compute, or all; `cdstats explain` lists them. Repeatable.",
         flags=("--loss",),
         metavar="NAME[:param=value,...]",
         **_ROWS,
     )
     threshold: float = option(
         0.5,
-        "A pixel is predicted changed when p is at least this.",
+        "A pixel is predicted changed if its probability is at least P.",
         least=0,
         most=1,
         metavar="P",
@@ -259,49 +259,49 @@ class ScoreOptions(Options, needs=PREDICTIONS):
     )
     grid: str = option(
         "check",
-        "A georeference that differs from the mask's: fail, score the pixels in "
-        "common, resample, or ignore it.",
+        "If the georeference of prediction and mask differs: fail (check), score the "
+        "common pixels (overlap), resample (warp), or ignore it.",
         choices=("check", "overlap", "warp", "ignore"),
         panel=GROUND,
     )
     uncovered: str | None = option(
         None,
-        "Valid pixels without a prediction: fail, leave out, or count as predicted "
-        "unchanged; by default fail, or ignore for a grid of overlap or warp.",
+        "Valid pixels without a prediction: fail, ignore, or count as predicted "
+        "unchanged. Default: fail; ignore if the grid is overlap or warp.",
         choices=("fail", "ignore", "unchanged"),
         panel=GROUND,
     )
     overlap: str = option(
         "refuse",
-        "Pixels of several crops: refuse, or take the mean, the first or the nearest "
-        "score.",
+        "Pixels in several crops: refuse, or use the mean, the first score, or the "
+        "score of the crop with the nearest centre.",
         choices=("refuse", "mean", "first", "centre"),
         panel=GROUND,
     )
     edge: str = option(
         "refuse",
-        "Numbered tiles of full size that reach past the mask: refuse, cut off the "
-        "padding, or shift them back inside.",
+        "Numbered full-size tiles that extend beyond the mask: refuse, remove the "
+        "padding (pad), or move the tiles back inside (shift).",
         choices=("refuse", "pad", "shift"),
         panel=GROUND,
     )
     device: str = option(
         "auto",
-        "auto, cpu, cuda, cuda:N or mps.",
+        "Device for computation: auto, cpu, cuda, cuda:N or mps.",
         metavar="NAME",
         panel=RUN,
         shown="auto",
     )
     batch_size: int | str | None = option(
         None,
-        "Tiles of 65,536 pixels computed together on a device.",
+        "Number of tiles (65,536 pixels each) to compute together on a device.",
         metavar="auto|N",
         panel=RUN,
         shown="auto",
     )
 
     def batch_tiles(self) -> int | None:
-        """The tiles of a batch; None for what fits."""
+        """The number of tiles of a batch; None to choose it by memory."""
         text = str(self.batch_size)
         if text in ("None", "auto"):
             return None
@@ -311,32 +311,31 @@ class ScoreOptions(Options, needs=PREDICTIONS):
 
 
 class ThresholdOptions(Options, needs=PREDICTIONS, panel=SCORING):
-    """Other images, on which the threshold is chosen."""
+    """Other images on which the threshold is chosen."""
 
     threshold_from: Paths | None = option(
         None,
-        "Predictions of other images, a path or pattern for each model: use the "
-        "threshold of best F1 on them.",
+        "Predictions of other images, whose threshold with the best F1 is used.",
         metavar="[NAME=]PATH",
     )
     threshold_target: Paths | None = option(
-        None, "The masks of these other images.", many=False, metavar="PATH"
+        None, "Masks of these other images.", many=False, metavar="PATH"
     )
     threshold_split: str | None = option(
         None,
-        "Use the threshold of best F1 on this split, such as val, which is not scored.",
+        "Use the threshold with the best F1 on this split, which is not scored: val.",
         metavar="NAME",
     )
 
     @property
     def chosen_by(self) -> str:
-        """The option that tells where thresholds are chosen; empty for none."""
+        """The option that names the images for the threshold; empty for none."""
         if self.threshold_from is not None:
             return "--threshold-from"
         return "" if self.threshold_split is None else "--threshold-split"
 
     def refuse_unfit(self, given: Collection[str]) -> None:
-        """Refuse a second way to the threshold, and masks that are not named."""
+        """Refuse several options for the threshold, and missing masks."""
         super().refuse_unfit(given)
         ways = ("threshold", "threshold_from", "threshold_split")
         several = [
@@ -355,46 +354,46 @@ class ThresholdOptions(Options, needs=PREDICTIONS, panel=SCORING):
 
 
 class SensitivityOptions(Options, needs=PREDICTIONS, panel=SCORING):
-    """How scores depend on the way in which masks are read."""
+    """How scores depend on the rule that binarises the masks."""
 
     rule_sensitivity: bool = option(
         False,
-        "Add the metrics that masks binarised by >0, >=128 and ==255 would give.",
+        "Add the metrics for masks binarised by >0, >=128 and ==255.",
     )
 
 
 class FromOptions(Options):
-    """Rows of an earlier run instead of files, and what errors do in Python."""
+    """Rows of an earlier run instead of files, and error handling in Python."""
 
     from_file: StrPath | None = option(
         None,
-        "Read image rows that an earlier run wrote as CSV, and no pixel.",
+        "Read the image rows that an earlier run wrote as CSV, instead of pixels.",
         flags=("--from",),
         panel=SELECTION,
         metavar="FILE",
     )
     errors: str = option(
         "raise",
-        "Whether a missing path, a refused encoding or an empty set raises, or what "
-        "there is is returned (keep); a bad file is a row with its reason.",
+        "Raise an exception for a missing path, a refused encoding or an empty set, or "
+        "return the data that could be read (keep). A bad file is always a failed row.",
         choices=("raise", "keep"),
         on_command_line=False,
     )
 
 
 class PathOptions(Options, kw_only=False, needs=MASKS):
-    """Masks, as the argument of a command."""
+    """The masks, as the argument of a command."""
 
     paths: Paths | None = option(
         None,
-        "Masks: files, folders, archives, globs, patterns, @list.txt, addresses or -; "
-        "NAME=PATH names the dataset.",
+        "Masks: files, folders, archives, globs, patterns, @list.txt, addresses, or - "
+        "for standard input. NAME=PATH names the dataset.",
         argument=True,
         metavar="[NAME=]PATH",
     )
 
     def missing(self) -> str | None:
-        """What to say of masks that are not named."""
+        """The message if no masks are named."""
         if self.paths is None and not getattr(self, "from_file", None):
             return "no masks named: name them with PATH, or use --from FILE.csv"
         return None
@@ -405,20 +404,19 @@ class PairOptions(Options, kw_only=False, needs=PREDICTIONS):
 
     pred: Paths | None = option(
         None,
-        "Predictions: a file, folder, archive, glob, pattern or address; NAME= names "
-        "a model. "
-        "@pairs.csv names their masks, too.",
+        "Predictions: a file, folder, archive, glob, pattern or address. NAME= names "
+        "the model. @pairs.csv also names the masks.",
         metavar="[NAME=]PATH",
     )
     target: Paths | None = option(
         None,
-        "Masks: a file, folder, archive, glob, pattern or address, or .npy.",
+        "Masks: a file (also .npy), folder, archive, glob, pattern or address.",
         many=False,
         metavar="PATH",
     )
 
     def missing(self) -> str | None:
-        """What to say of predictions or masks that are not named."""
+        """The message if predictions or masks are not named."""
         if getattr(self, "from_file", None):
             return None
         if self.pred is None or (self.target is None and not are_lists(self.pred)):
@@ -435,27 +433,25 @@ class RatioOptions(
     MaskOptions,
     PathOptions,
 ):
-    """What `cdstats.ratio` takes."""
+    """The options of `cdstats.ratio`."""
 
     announce: Callable[[Message], None] | None = option(
-        None,
-        "Called with each message as soon as it is certain, such as a refused split.",
+        None, "Called with each message as soon as it is final."
     )
     each: Callable[[ImageRecord], None] | None = option(
         None,
-        "Called with every image row in order, as soon as it and all before it are "
-        "counted, or when the rule is found.",
+        "Called with each image row in order, once it is counted and its rule known.",
     )
 
 
 class WeightsOptions(
     StrictOptions, CacheOptions, CountingOptions, FromOptions, MaskOptions, PathOptions
 ):
-    """What `cdstats.weights` takes."""
+    """The options of `cdstats.weights`."""
 
     split: str | None = option(
         None,
-        "Count this split; by default train, or all where there is none.",
+        "Count this split. Default: train; all splits if there is no train.",
         metavar="NAME",
         panel=SELECTION,
     )
@@ -464,13 +460,16 @@ class WeightsOptions(
 class AuditOptions(
     CountingOptions, FromOptions, MaskOptions, PathOptions, panel="Regions", needs=MASKS
 ):
-    """What `cdstats.audit` takes."""
+    """The options of `cdstats.audit`."""
 
     speck: int = option(
-        9, "Changed regions below this many pixels are specks.", shown="9", **_NUMBER
+        9, "Changed regions with fewer pixels are specks.", shown="9", **_NUMBER
     )
     connectivity: int | str = option(
-        "8", "Neighbours of a pixel of a region.", choices=("4", "8"), shown="8"
+        "8",
+        "Number of neighbours that connect pixels to a region.",
+        choices=("4", "8"),
+        shown="8",
     )
 
 
@@ -484,7 +483,7 @@ class LossOptions(
     ScoreOptions,
     PairOptions,
 ):
-    """What `cdstats.loss` takes."""
+    """The options of `cdstats.loss`."""
 
     histograms: bool = option(
         False,
@@ -494,10 +493,10 @@ class LossOptions(
     )
     check: Callable[[Sequence[Any]], None] | None = option(
         None,
-        "Called with the pairs before a pixel is read; what it raises ends the run.",
+        "Called with the pairs before pixels are read; an exception ends the run.",
     )
     progress: Callable[[int, int], None] | None = option(
-        None, "Called with images done and pixels so far."
+        None, "Called with the number of finished images and of pixels so far."
     )
 
 
@@ -508,31 +507,32 @@ class ErrorOptions(
     PairOptions,
     hidden=("beta", "losses", "batch_size"),
 ):
-    """What `cdstats.errors` takes."""
+    """The options of `cdstats.errors`."""
 
     folder: StrPath = option(
         Path("errors"),
-        "The folder to write to.",
+        "Folder for the maps.",
         flags=("--output", "-o"),
         metavar="FOLDER",
     )
     progress: Callable[[int, int], None] | None = option(
-        None, "Called with images done and pixels so far."
+        None, "Called with the number of finished images and of pixels so far."
     )
 
 
 class DrawOptions(Options, panel=COMPARISON):
-    """What the resamples of intervals draw together."""
+    """How intervals resample images and runs."""
 
     group: str | None = option(
         None,
-        "Draw scenes: a word of the patterns, a column of @pairs.csv, split, target, "
-        "or names of masks such as '{}_{y}_{x}.png'.",
+        "Resample scenes: a word of the patterns, a column of @pairs.csv, split, "
+        "target, or a pattern of mask names such as '{}_{y}_{x}.png'.",
         metavar="WORD",
     )
     repeats: str | None = option(
         None,
-        "Average runs of a model, and draw runs: their word or column, such as seed.",
+        "Average the training runs of a model and also resample runs: the word or "
+        "column that numbers the runs, such as seed.",
         metavar="WORD",
     )
 
@@ -542,30 +542,30 @@ class ResampleOptions(DrawOptions, panel=COMPARISON):
 
     baseline: str | None = option(
         None,
-        "The model that the others are compared with.",
+        "Model that the others are compared with.",
         metavar="NAME",
         shown="the first",
     )
-    common: bool = option(False, "Compare the images that all models have.")
+    common: bool = option(False, "Compare only the images that all models have.")
     curves: bool = option(
         True,
-        "Average precision and best threshold; floating predictions are read again.",
+        "Average precision and best threshold; reads floating-point predictions twice.",
         flags=("--curves/--no-curves",),
     )
-    resamples: int = option(2000, "How many times the images are drawn.", metavar="N")
+    resamples: int = option(2000, "Number of resamples.", metavar="N")
     confidence: float = option(
-        0.95, "Share of the resamples inside an interval.", metavar="SHARE"
+        0.95, "Confidence level of the intervals.", metavar="SHARE"
     )
-    seed: int = option(0, "Where the random numbers start.", metavar="N")
+    seed: int = option(0, "Seed of the random numbers.", metavar="N")
     differences: Sequence[str] = option(
         (),
-        "Show differences of this metric or loss, such as iou_pooled. Repeatable.",
+        "Show the differences of this metric or loss, such as iou_pooled. Repeatable.",
         flags=("--difference",),
         metavar="NAME",
     )
     measures: Sequence[ImageMeasure | str] = option(
         BY_DEFAULT,
-        "Find the images where models differ most by this. Repeatable.",
+        "Measure to find the images where models differ most. Repeatable.",
         choices=tuple(one.value for one in ImageMeasure),
         flags=("--measure",),
         shown="f1 and bce_mean",
@@ -577,8 +577,8 @@ class ModelOptions(PairOptions, kw_only=False, needs=PREDICTIONS):
 
     pred: Paths | None = option(
         None,
-        "Predictions of a model, once for each; or one pattern with {model}, or "
-        "@pairs.csv with a column model.",
+        "Predictions of a model; repeat for each model. Or one pattern with {model}, "
+        "or @pairs.csv with a column model.",
         metavar="NAME=PATH",
     )
 
@@ -592,8 +592,8 @@ class CompareOptions(
     ResampleOptions,
     ModelOptions,
 ):
-    """What `cdstats.compare` takes."""
+    """The options of `cdstats.compare`."""
 
     progress: Callable[[int, int], None] | None = option(
-        None, "Called with images done and pixels so far."
+        None, "Called with the number of finished images and of pixels so far."
     )

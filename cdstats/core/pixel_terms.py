@@ -1,9 +1,8 @@
-"""What one pixel adds to a sum, as a function of its probability and its label.
+"""Contributions of a pixel to sums, as functions of its probability and label.
 
-Losses with an exponent or a margin inside the logarithm need sums of their own, one
-pair for every setting of their parameters. A `Term` names such a pair, so that the
-pass over the pixels can ask a loss which sums it needs; and it can be evaluated with
-NumPy or with torch.
+Losses with an exponent or a margin inside the logarithm need additional sums, one pair
+for each setting of their parameters. A `Term` identifies such a pair, so that a loss
+can request it, and computes it with NumPy or torch.
 """
 
 from __future__ import annotations
@@ -25,13 +24,13 @@ Array: TypeAlias = Any
 
 _HALF: Final = 0.5
 LOG_FLOOR: Final = -100.0
-"""The least value of a logarithm, as in torch's ``binary_cross_entropy``."""
+"""Lower bound for logarithms, as in torch's ``binary_cross_entropy``."""
 ASL_LOG_FLOOR: Final = math.log(1e-8)
-"""The least value of a logarithm in the reference code of the asymmetric loss."""
+"""Lower bound for logarithms in the reference code of the asymmetric loss."""
 
 
 def sigmoid_and_logs(logits: Array) -> tuple[Array, Array, Array, Array]:
-    """p, 1 - p, ln p and ln(1 - p) of logits, each with all its digits."""
+    """p, 1 - p, ln p and ln(1 - p) of logits, without loss of precision."""
     power = np.exp(-np.abs(logits))
     sure, log = 1 / (1 + power), np.log1p(power)
     above = logits >= 0
@@ -45,11 +44,11 @@ def sigmoid_and_logs(logits: Array) -> tuple[Array, Array, Array, Array]:
 
 @lru_cache(maxsize=64)
 def least_changed(threshold: float, dtype: str, *, logits: bool = False) -> float:
-    """The least score of a type whose probability is at least the threshold.
+    """The smallest score of a dtype with a probability of at least the threshold.
 
-    A rounded threshold would call a score changed that is below the exact one. The
-    probability of a finite logit is above 0 and below 1, also where its sigmoid rounds
-    to one of them: with a threshold of 1 none is changed, with 0 all are.
+    With a rounded threshold, scores below the exact threshold might count as changed.
+    Finite logits have probabilities strictly between 0 and 1, even if their sigmoid
+    rounds to 0 or 1: with a threshold of 1 none is changed, with 0 all are.
 
     Example:
         >>> least_changed(0.1, "float32"), least_changed(0.5, "float32", logits=True)
@@ -77,11 +76,11 @@ def cross_entropy(
 ) -> Array:
     """Cross-entropy of each pixel in nats: ``-max(ln p_t, floor)``; never -0.
 
-    ``p_t`` is p of changed and 1 - p of unchanged pixels; ``xp`` is ``numpy``, or
-    ``torch`` for a tensor. ``rest`` is 1 - p where it is known with more digits than p
-    leaves: that of a logit is the sigmoid of its negative.
+    ``p_t`` is p for changed and 1 - p for unchanged pixels; ``xp`` is ``numpy``, or
+    ``torch`` for tensors. ``rest`` is 1 - p if known more precisely than from p; for
+    logits it is the sigmoid of the negative logit.
     """
-    # The clamp is there for the logarithm of 0.
+    # Clamp the logarithm of 0.
     with np.errstate(divide="ignore"):
         if rest is not None:
             right, wrong = (probs, rest) if changed else (rest, probs)
@@ -130,7 +129,7 @@ def _logit_adjusted(
         against = xp.log1p(-probs) if rest is None else xp.log(rest)
         adjusted = xp.log(probs) - against + shift
     against = -adjusted if changed else adjusted
-    # ln(1 + e^x), which keeps its digits where the prediction is right.
+    # ln(1 + e^x), which stays precise for correct predictions.
     return xp.clip(xp.logaddexp(xp.zeros_like(against), against), None, -LOG_FLOOR)
 
 
@@ -145,25 +144,25 @@ _PER_PIXEL: Final[Mapping[str, Callable[..., Array]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """A pair of sums beside the plain ones: over changed and over unchanged pixels.
+    """A pair of additional sums: over changed and over unchanged pixels.
 
-    What one pixel adds, with ``CE = -ln p_t`` clamped at 100:
+    The contribution of a pixel, with ``CE = -ln p_t`` clamped at 100:
 
     - ``focal(gamma)``: ``(1 - p_t)^gamma CE``
-    - ``opposite_ce()``: CE as if the pixel had the other label
+    - ``opposite_ce()``: CE with the labels swapped
     - ``ce_power(exponent)``: ``CE^exponent``
-    - ``asl(gamma_plus, gamma_minus, margin)`` and ``logit_adjusted(tau, prior)``: as
+    - ``asl(gamma_plus, gamma_minus, margin)`` and ``logit_adjusted(tau, prior)``: as in
       the losses of these names
 
-    Three need the position of each pixel, hence whole images, and the Euclidean
-    distance ``d`` to the nearest pixel of the other label:
+    Three terms need pixel positions, hence whole images, and the Euclidean distance
+    ``d`` to the nearest pixel of the other label:
 
-    - ``boundary()`` and ``hausdorff_dt(alpha)``: as the losses of these names
+    - ``boundary()`` and ``hausdorff_dt(alpha)``: as in the losses of these names
     - ``distance_map_penalised_ce()``: ``phi CE`` with ``phi = (m - d) / m``, ``m`` the
-      largest ``d`` among the pixels of the same label; 0 where there is one label
+      largest ``d`` among the pixels of the same label; 0 if there is only one label
 
     A pixel with a soft target ``y`` adds ``y`` times its value as a changed pixel to
-    the first sum and ``1 - y`` times its value as an unchanged one to the second.
+    the first sum and ``1 - y`` times its value as an unchanged pixel to the second.
     """
 
     name: str
@@ -171,13 +170,13 @@ class Term:
 
     @property
     def needs_positions(self) -> bool:
-        """Whether probability and label do not tell what a pixel adds."""
+        """Whether the contribution depends on more than probability and label."""
         return self.name not in _PER_PIXEL
 
     def per_pixel(
         self, probs: Array, *, changed: bool, xp: ModuleType = np, rest: Array = None
     ) -> Array:
-        """What each pixel adds to the sum of its class; see `cross_entropy`."""
+        """Contribution of each pixel to the sum of its class; see `cross_entropy`."""
         if self.needs_positions:
             raise ValueError(f"{self} needs the positions of the pixels")
         return _PER_PIXEL[self.name](probs, rest, changed, xp, *self.params)
@@ -186,9 +185,9 @@ class Term:
 def class_sums(
     probs: Array, changed: Array, unchanged: Array, terms: Iterable[Term] = ()
 ) -> tuple[dict[str, Array], dict[Term, tuple[Array, Array]]]:
-    """What some pixels of each class add at each probability to sums of an image.
+    """Contributions of pixels of each class and probability to the sums of an image.
 
-    These are its fields that are sums over pixels, and terms that need no positions.
+    These are the fields that are sums over pixels, and terms without positions.
     """
     miss = 1 - probs
     plain = {

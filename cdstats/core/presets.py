@@ -23,27 +23,27 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Preset:
-    """How one public dataset codes its masks.
+    """Encoding of the masks in a public dataset.
 
     The field order is the column order of ``cdstats presets``.
 
     Attributes:
-        name: What ``--preset`` takes.
-        dataset: The dataset's name.
+        name: Value of ``--preset``.
+        dataset: Name of the dataset.
         changed: Changed values, as a rule.
         unchanged: Unchanged values, as a rule.
-        ignore: Values that count in no ratio, as a rule; empty for none.
-        band: The band that holds the mask, counted from 1.
-        masks: Where the masks lie in the dataset as published.
+        ignore: Values excluded from every ratio, as a rule; may be empty.
+        band: Band of the mask, from 1.
+        masks: Location of the masks in the published dataset.
         size: Published size and splits.
-        quirks: What to know before counting.
-        source: Where the encoding was read.
-        leave_out: Names that a folder scan leaves out.
-        two_peaks: Whether a mask must show its grey levels near 0 and near 255.
-        pair: Whether ``change.bmp`` and ``unchanged.bmp`` are read together.
-        prefer: Folders, of which the first found is read beside other ones of labels.
-        variable: The array that holds the mask in a MATLAB file.
-        layout: Ends of the paths of masks, as this dataset and few others have them.
+        quirks: Advice to read before counting.
+        source: Source of the encoding.
+        leave_out: Names that are skipped in folders.
+        two_peaks: Whether a mask must have its grey levels near 0 and near 255.
+        pair: Whether ``change.bmp`` and ``unchanged.bmp`` form one mask.
+        prefer: Folders to prefer over other label folders, in order.
+        variable: Name of the mask array in MATLAB files.
+        layout: Path endings of masks that only this dataset and few others have.
     """
 
     name: str
@@ -65,7 +65,7 @@ class Preset:
 
     @property
     def short(self) -> str:
-        """The name of the dataset without its parts and copies."""
+        """Name of the dataset without parts and copies."""
         return re.split(r" / |, | and | \(|/| crops| <| cm\.png", self.dataset)[0]
 
     @cached_property
@@ -96,7 +96,7 @@ def presets() -> tuple[Preset, ...]:
 
 
 def fitting(values: Mapping[Value, int], names: Iterable[str]) -> list[Preset]:
-    """The presets among some that name every value of masks and find both classes.
+    """Presets that include every value of masks and find both classes.
 
     Example:
         >>> [one.name for one in fitting({1: 9, 2: 1}, ["oscd-tif", "hi-ucd"])]
@@ -113,14 +113,14 @@ def _fits(one: Preset, values: Mapping[Value, int]) -> bool:
         return False
     labels = {value: one.rule.named(value) for value in held}
     unnamed = [value for value, label in labels.items() if label is None]
-    # "rest" says little of several values: white may be unchanged beside a colour.
+    # "rest" is weak evidence for several values: white may be unchanged.
     found = {*labels.values(), *map(one.rule.label, unnamed)} - {None}
     is_named = not unnamed or (len(unnamed) == 1 and one.rule.label(*unnamed))
     return bool(is_named) and found >= {Label.CHANGED, Label.UNCHANGED}
 
 
 def _in_band(values: Mapping[Value, int], band: int | None) -> Mapping[Value, int]:
-    """The values of one band; none where the masks have no such band."""
+    """The values of one band; empty if the masks lack it."""
     coloured = any(str(value).startswith("#") for value in values)
     if band is None or (band == 1 and not coloured):
         return values
@@ -137,7 +137,7 @@ def _in_band(values: Mapping[Value, int], band: int | None) -> Mapping[Value, in
 
 
 def preset(name: str) -> Preset:
-    """The preset of a name."""
+    """The preset with a name."""
     known = {entry.name: entry for entry in presets()}
     if name in known:
         return known[name]

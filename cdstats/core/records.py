@@ -1,4 +1,4 @@
-"""The rows of `cdstats ratio`; the order of their fields is the order of columns."""
+"""The rows of `cdstats ratio`; field order is column order."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 ALL: Final = "all"
 """The ``split`` of a dataset row."""
 MIXED: Final = "mixed"
-"""The ``rule`` of a row whose masks were read by more than one rule."""
+"""The ``rule`` of a row whose masks have different rules."""
 
 
 T = TypeVar("T")
@@ -34,7 +34,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class ImageRecord:
-    """The counts of one mask, or the reason why it has none."""
+    """The counts of a mask, or the reason for its failure."""
 
     dataset: str
     split: str
@@ -84,7 +84,7 @@ class ImageRecord:
 
     @property
     def counts(self) -> PixelCounts:
-        """Its pixels by label; 0 where it failed."""
+        """Pixels by label; 0 if it failed."""
         return PixelCounts(self.changed or 0, self.unchanged or 0, self.ignored or 0)
 
 
@@ -114,9 +114,9 @@ class SummaryRecord:
 
 
 class Tally:
-    """Image rows added up to the row of a split or dataset; keeps no row.
+    """Sums image rows to a summary row, without keeping them.
 
-    Each counted image takes the 8 bytes of its change fraction, for the median.
+    For the median, each counted image takes 8 bytes.
     """
 
     def __init__(self) -> None:
@@ -129,7 +129,7 @@ class Tally:
         self._heights: set[int | None] = set()
 
     def add(self, row: ImageRecord) -> None:
-        """Take a row into account."""
+        """Add a row."""
         if row.status != "ok":
             self.failed += 1
             return
@@ -142,7 +142,7 @@ class Tally:
         _keep_two(self._heights, row.height)
 
     def record(self, dataset: str, split: str) -> SummaryRecord:
-        """The row of the split or dataset."""
+        """The summary row of a split or dataset."""
         # `fsum` makes the mean independent of the order.
         counts, fractions = self.counts, self._fractions
         mean = math.fsum(fractions) / len(fractions) if fractions else None
@@ -171,16 +171,16 @@ class Tally:
 
 
 def _median(values: Sequence[float]) -> float:
-    """The middle value; np.median would load all of NumPy's masked arrays."""
+    """The median; np.median would import numpy.ma."""
     ordered = np.sort(values)
     return float(ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2
 
 
 def summarise(dataset: str, split: str, images: Iterable[ImageRecord]) -> SummaryRecord:
-    """Add up image rows to the row of a split or dataset.
+    """Sum image rows to the row of a split or dataset.
 
-    ``images`` counts the masks that were counted, ``failed`` those that were not;
-    ``without_change`` the counted ones with valid pixels and none changed.
+    ``images`` is the number of counted masks, ``failed`` that of failed masks, and
+    ``without_change`` that of counted masks with valid but no changed pixels.
 
     Example:
         >>> summarise("CDD", "all", []).change_ratio is None
@@ -193,15 +193,15 @@ def summarise(dataset: str, split: str, images: Iterable[ImageRecord]) -> Summar
 
 
 class Summaries:
-    """The rows of datasets and splits, from image rows in any order."""
+    """Summary rows of datasets and splits, from image rows in any order."""
 
     def __init__(self) -> None:
         self._tallies: dict[str, dict[str | None, Tally]] = {}
 
     def add(self, row: ImageRecord, *, again: bool = False) -> None:
-        """Take a row into account; ``again`` if the mask has one in another split."""
+        """Add a row; ``again`` if the mask is also in another split."""
         tallies = self._tallies.setdefault(row.dataset, {})
-        # A split may itself be called "all"; the key of the whole is no name.
+        # A split may be named "all", so the dataset has the key None.
         for split in {row.split or None, *(() if again else (None,))}:
             tallies.setdefault(split, Tally()).add(row)
 
@@ -231,7 +231,7 @@ def summaries(
 
 
 def once(rows: Iterable[ImageRecord]) -> list[ImageRecord]:
-    """Rows with one for each mask: a mask in two splits has a row in each."""
+    """Rows without duplicates for masks in several splits."""
     return [*{(row.dataset, row.path): row for row in reversed([*rows])}.values()][::-1]
 
 
@@ -247,13 +247,13 @@ def split_order(split: str) -> tuple[int, str]:
 
 
 def _keep_two(values: set[int | None], value: int | None) -> None:
-    """Add a value; whether values differ is told by two of them."""
+    """Add a value; two values suffice to know that values differ."""
     if len(values) < 2:
         values.add(value)
 
 
 def _common(values: set[T], otherwise: T | None) -> T | None:
-    """The value that all share, ``otherwise`` when they differ, None for no value."""
+    """The common value; ``otherwise`` if values differ, None if there are none."""
     if not values:
         return None
     return next(iter(values)) if len(values) == 1 else otherwise

@@ -1,4 +1,4 @@
-"""Published pixel counts of public datasets, and counts set beside others."""
+"""Published pixel counts of public datasets, and comparison of counts."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ if TYPE_CHECKING:
     from cdstats.core.records import SummaryRecord
 
 UNVERIFIED: Final = "transcription not verified against the paper's PDF"
-"""What must stand beside the counts of the DASNet table."""
+"""Required notice for counts from the DASNet table."""
 
 
 @dataclass(frozen=True, slots=True)
 class PublishedRecord:
-    """Counts that somebody published; the field order is the column order.
+    """Published counts; field order is column order.
 
-    The size is that of all masks, if they are alike. ``exact`` counts close with the
-    image sizes, ``rounded`` ones were rounded to float32 by their source, ``sampled``
-    come from a sample, ``second-hand`` are quoted and could not be checked, and ``own``
-    are those of the user, added by ``cdstats published --add``.
+    The size is common to all masks, if there is one. ``exact`` counts agree with the
+    image sizes, ``rounded`` counts were rounded to float32 by their source, ``sampled``
+    counts are from a sample, ``second-hand`` counts are quoted without the source, and
+    ``own`` counts were added by ``cdstats published --add``.
     """
 
     dataset: str
@@ -55,18 +55,18 @@ class PublishedRecord:
 
     @staticmethod
     def further_column(name: str) -> Column:
-        """The columns of the two numbers that follow from the counts."""
+        """The columns of the two values derived from the counts."""
         titles = {"change_ratio": CHANGE_RATIO, "change_fraction": CHANGE_FRACTION}
         return further_column(name, str(titles[name]["title"]))
 
     @property
     def is_dasnet(self) -> bool:
-        """Whether it is a row of the DASNet paper."""
+        """Whether it is from the DASNet paper."""
         return "DASNet" in self.source
 
     @property
     def change_ratio(self) -> str | None:
-        """Changed / unchanged with three decimals, or the ratio as published."""
+        """Changed / unchanged with three decimals, or as published."""
         ratio = self._counts.change_ratio
         return (
             self.change_ratio_as_published or None if ratio is None else f"{ratio:.3f}"
@@ -100,7 +100,7 @@ def published() -> tuple[PublishedRecord, ...]:
 
 @dataclass(frozen=True, slots=True)
 class PublishedComparison:
-    """A measured row beside a published one; the field order is the column order."""
+    """A measured and a published row; field order is column order."""
 
     dataset: str
     split: str
@@ -125,24 +125,24 @@ class PublishedComparison:
 
     @property
     def other_set(self) -> str:
-        """That the rows are of different numbers of images, or an empty text."""
+        """A message if the numbers of images differ; otherwise empty."""
         if self.published_images in (None, self.images):
             return ""
         where = self.dataset if self.split == ALL else f"{self.dataset}/{self.split}"
         return (
-            f"{where}: {counted(self.images, 'image')} beside "
-            f"{self.published_images:,} published: the sets differ, and so do "
-            "their counts"
+            f"{where}: {counted(self.images, 'image')}, but "
+            f"{self.published_images:,} published: the sets differ, so their counts "
+            "cannot agree"
         )
 
 
 def beside_published(
     rows: Sequence[SummaryRecord], known: Sequence[PublishedRecord]
 ) -> list[PublishedComparison]:
-    """Set measured rows beside the published ones of the same split.
+    """Compare measured rows with published rows of the same split.
 
-    Those of one dataset are set beside every measured dataset, and those of several
-    beside the datasets of their names.
+    A single published dataset is compared with every measured dataset; otherwise
+    datasets are matched by name.
     """
     by_name = len({row.dataset for row in known}) > 1
     return [
@@ -178,9 +178,9 @@ def _beside(row: SummaryRecord, other: PublishedRecord) -> PublishedComparison:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A number that is no longer what it was, if it was and is defined.
+    """A number that has changed between two runs.
 
-    The column is empty when the whole row, of a split or of an image, is new or gone.
+    The column is empty if the whole row of a split or image is new or gone.
     """
 
     row: str
@@ -201,7 +201,7 @@ class Difference:
 def differences(
     was: Iterable[Any], now: Iterable[Any], columns: Sequence[str]
 ) -> list[Difference]:
-    """The integers that differ between two lists of records of images, or of splits."""
+    """Integers that differ between two lists of image or summary rows."""
     before, after, found = _by_key(was), _by_key(now), []
     for key in dict.fromkeys((*before, *after)):
         one, two, name = before.get(key), after.get(key), _row_name(*key)
@@ -218,12 +218,11 @@ def differences(
 
 
 def _by_key(records: Iterable[Any]) -> dict[tuple[str, str, str], Any]:
-    """Records by dataset, split and path."""
     return {(r.dataset, r.split, getattr(r, "path", "")): r for r in records}
 
 
 def _row_name(dataset: str, split: str, path: str) -> str:
-    """What a difference calls a row; its split where the path does not tell it."""
+    """Name of a row in differences, with its split unless the path contains it."""
     name = f"{dataset}/{path or split}"
     told = not path or not split or split in path.split("/")
     return name if told else f"{name} ({split})"

@@ -1,4 +1,4 @@
-"""Why a split is refused: its values, their shares, and the options that settle it."""
+"""Reasons for refused splits: values, their shares, and options that decide."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ if TYPE_CHECKING:
     from cdstats.core.counts import Value
 
 NAME_THEM: Final = "--changed VALUES --unchanged rest"
-"""Options with a place for the values that only the user knows."""
+"""Options with a placeholder for values that only the user knows."""
 BLACK: Final = "#000000"
 
 
 _HALF: Final = "--changed '>=128' --unchanged '<128'"
 _COLOURS: Final = ("second-rgb", "s2looking-parts")
-"""Presets that the colours of masks suggest by themselves."""
+"""Presets that colours alone suggest."""
 _BLURRED: Final = 8
-"""Grey levels below which they are codes."""
+"""Fewer grey levels than this are codes."""
 _NEAR: Final = 32
 _AT_ENDS: Final = 0.8
-"""Share of the pixels of a blurred mask within 32 levels of 0 or 255."""
+"""Least share of pixels of a blurred mask within 32 levels of 0 or 255."""
 
 
 class Refusal(NamedTuple):
-    """Why a split is refused, and what settles it."""
+    """Why a split is refused, and options that decide."""
 
     text: str = ""
     ways: tuple[str, ...] = ()
@@ -38,38 +38,38 @@ NO_REFUSAL: Final = Refusal()
 
 
 def one_value_refusal(values: Mapping[Value, int]) -> Refusal:
-    """Why masks that hold no pair of values are refused."""
+    """The refusal of masks without a pair of values."""
     if len(values) > 1:
         text = (
-            f"each mask holds one value, and together {names_text(values)}: nothing "
-            "tells changed from unchanged. Name them with --changed and --unchanged"
+            f"each mask has one value, and together {names_text(values)}: changed and "
+            "unchanged cannot be told apart. Name them with --changed and --unchanged"
         )
         return Refusal(text, (NAME_THEM,))
     (value,) = values
     changed = f"--changed {_typed(value)} --unchanged rest"
     unchanged = f"--unchanged {_typed(value)} --changed rest"
     text = (
-        f"every pixel is {value}; nothing tells changed from unchanged. Name it with "
+        f"every pixel is {value}, so changed and unchanged cannot be told apart. Use "
         f"{changed}, or {unchanged}"
     )
     return Refusal(text, (changed, unchanged))
 
 
 def nodata_text(declared: Value | None) -> str:
-    """Why a declared nodata value that is one of two classes is refused."""
+    """The message on a declared nodata value that is one of two classes."""
     lost = "unchanged" if declared == 0 else "changed"
     return (
-        f"declares nodata {declared}, which leaves no {lost} pixel; say what "
+        f"declares nodata {declared}, which removes all {lost} pixels; state what "
         f"{declared} is with --changed, --unchanged or --ignore"
     )
 
 
 def white_is_zero_refusal(values: Mapping[Value, int]) -> Refusal:
-    """Why a TIFF file that says that 0 is white is refused."""
+    """The refusal of a TIFF file that declares 0 as white."""
     text = (
-        "is a MINISWHITE TIFF file: 0 is white, and some readers swap black and white "
-        f"while others do not. Its values as stored: {shares_text(values, total=None)}."
-        " Name them"
+        "is a MINISWHITE TIFF file (0 is white), and readers differ on whether to "
+        f"swap black and white. Its stored values: {shares_text(values, total=None)}. "
+        "Name them"
     )
     if not {0} < values.keys() or len(values) != 2:
         return Refusal(f"{text} with --changed and --unchanged", (NAME_THEM,))
@@ -82,7 +82,7 @@ def white_is_zero_refusal(values: Mapping[Value, int]) -> Refusal:
 
 
 def mostly_changed_text(share: float, colour: str, options: tuple[str, str]) -> str:
-    """What to tell where a palette says that most pixels are changed."""
+    """The warning on a palette with which most pixels are changed."""
     changed, unchanged = options
     return (
         f"{100 * share:.3g} % of the pixels have the palette colour {colour} and count "
@@ -92,12 +92,12 @@ def mostly_changed_text(share: float, colour: str, options: tuple[str, str]) -> 
 
 
 def _typed(value: Value) -> str:
-    """A value as it is typed in a shell, where ``#`` starts a comment."""
+    """A value quoted for a shell, where ``#`` starts a comment."""
     return f"'{value}'" if str(value).startswith("#") else str(value)
 
 
 def codes_refusal(values: Mapping[Value, int], *, jpeg: bool) -> Refusal:
-    """Why a set of codes is refused: its values, their shares, what settles it."""
+    """The refusal of codes: values, shares, and options that decide."""
     if any(isinstance(value, str) for value in values):
         advice = _colours_advice(list(values))
     else:
@@ -148,7 +148,7 @@ _KNOWN: Final[tuple[tuple[frozenset[Value], Refusal], ...]] = (
 
 
 def _colours_advice(values: list[Value]) -> Refusal:
-    """What settles the colours of a palette that are not black and another."""
+    """Options for palette colours other than black and one colour."""
     if len(values) != 2:
         text = "Name the changed colours of the palette"
         return Refusal(f"{text}: {NAME_THEM}", (NAME_THEM,))
@@ -164,7 +164,7 @@ def _advice(values: set[Value], jpeg: bool) -> Refusal:
         way = "--changed '>0' --unchanged 0"
         text = (
             "JPEG noise? JPEG changes many pixels of masks of 0 and 1: save them as "
-            f"PNG, or count what is left with {way}"
+            f"PNG, or count the remaining changes with {way}"
         )
         return Refusal(text, (way,))
     if values == {0, 1, 2}:
@@ -188,7 +188,7 @@ def _advice(values: set[Value], jpeg: bool) -> Refusal:
 
 
 def has_heavy_ends(values: Mapping[Value, int]) -> bool:
-    """Whether grey levels are those of a blurred mask: most of them near 0 and 255.
+    """Whether grey levels are those of a blurred mask, most of them near 0 and 255.
 
     Example:
         >>> blurred = {0: 60, 255: 30, **dict.fromkeys(range(40, 50), 1)}
@@ -207,9 +207,9 @@ def has_heavy_ends(values: Mapping[Value, int]) -> bool:
 def with_suggestions(
     refusal: Refusal, values: Mapping[Value, int], looks: Iterable[str]
 ) -> Refusal:
-    """A refusal with what settles it as far as names and values of the masks tell.
+    """Add suggestions that fit the names and values of the masks.
 
-    A preset is named only where it names every value and both of its classes occur.
+    A preset is suggested only if it includes every value and both classes occur.
     """
     from cdstats.core.presets import fitting
 
@@ -225,13 +225,13 @@ def with_suggestions(
     if has_heavy_ends(values):
         texts.append(f"blurred edges of 0 and 255? {_HALF}")
         ways.append(_HALF)
-    # The counts of a run are not those of a certain band.
+    # Counts of a run do not show which band they are from.
     presets = [f"--preset {one.name}" for one in likely if one.band is None]
     return Refusal("; ".join(texts), tuple(dict.fromkeys([*presets, *ways])))
 
 
 def tie_refusal(changed: Sequence[Value], count: int) -> Refusal:
-    """Why as many masks of one pair of values as of another are refused."""
+    """The refusal if equally many masks have different changed values."""
     one, *others = changed
     listed = ",".join(map(str, changed))
     quoted = f"'{listed}'" if "#" in listed else listed
@@ -239,13 +239,13 @@ def tie_refusal(changed: Sequence[Value], count: int) -> Refusal:
     text = (
         f"{counted(count, 'mask')} of 0, {one} and as many of "
         f"{', and of '.join(f'0, {other}' for other in others)}: "
-        f"count them apart, or name the values with {way}"
+        f"count them separately, or name the values with {way}"
     )
     return Refusal(text, (way,))
 
 
 def no_masks_refusal(refusals: Mapping[Refusal, int]) -> Refusal:
-    """Why a split of files that are no masks is refused: the most common reason."""
+    """The refusal of a split without masks: the most common reason."""
     most = max(refusals, key=lambda one: (refusals[one], one.text))
     count = sum(refusals.values())
     others = f" ({counted(count - 1, 'more file')} refused)" if count > 1 else ""

@@ -1,4 +1,4 @@
-"""How the metrics of a model change if its masks were binarised by another rule."""
+"""Metrics of a model if its masks were binarised by another rule."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 
 def by_rules(found: Sequence[int], left: Sequence[int]) -> tuple[Confusion, ...]:
-    """The confusion counts under each rule of `LOADERS`.
+    """Confusion counts under each rule of `LOADERS`.
 
     Args:
         found: Pixels of each `grey_class` that are predicted changed.
-        left: Those that are predicted unchanged.
+        left: Pixels of each `grey_class` that are predicted unchanged.
     """
     return tuple(
         Confusion(sum(found[k:]), sum(found[:k]), sum(left[k:]), sum(left[:k]))
@@ -29,11 +29,11 @@ def by_rules(found: Sequence[int], left: Sequence[int]) -> tuple[Confusion, ...]
 
 @dataclass(frozen=True, slots=True)
 class RuleSensitivity:
-    """The metrics of a model if its masks were binarised by another rule.
+    """Metrics of a model if its masks were binarised by another rule.
 
-    Ignored pixels stay ignored. ``f1_change`` and the like are differences from the
-    metrics by the rule of the run, on the same images. ``loaders`` names public code
-    that binarises so.
+    Ignored pixels stay ignored. ``f1_change`` and similar fields are differences from
+    the metrics under the rule of the run, on the same images. ``loaders`` names public
+    code with this rule.
     """
 
     model: str
@@ -69,7 +69,7 @@ class RuleSensitivity:
 def rule_sensitivity(
     model: str, images: Sequence[tuple[Confusion, Sequence[Confusion]]]
 ) -> Iterator[RuleSensitivity]:
-    """A row for each usual rule, from the counts of images by the rule of the run."""
+    """A row for each common rule, from image counts under the rule of the run."""
     own = metric_values(RuleSensitivity, [one for one, _ in images])
     for number, (rule, loaders) in enumerate(LOADERS.items()):
         total = sum((by[number] for _, by in images), Confusion())

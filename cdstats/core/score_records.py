@@ -1,4 +1,4 @@
-"""The rows of `cdstats loss`; the order of their fields is the order of columns."""
+"""The rows of `cdstats loss`; field order is column order."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ _FIELDS: Final = (
     *("missed_sum", "missed_sq_sum", "prob_changed_sum", "prob_sq_changed_sum"),
     *("false_sum", "false_sq_sum", "target_sq_sum"),
 )
-"""Columns that are fields of `ImageSums` under the same name."""
+"""Columns that are fields of `ImageSums`."""
 _SAME: Final = (*_FIELDS, "prob_sum", "prob_sq_sum")
 """Columns that `ImageSums` has under the same name."""
 
 
 _LABEL_COUNTS: Final = ("saturated_wrong", "tp", "fp", "fn", "tn")
-"""Counts that are defined for labels alone."""
+"""Counts that are defined only for labels."""
 
 
 THRESHOLD: Final = column(format=repr)
-"""Metadata of a threshold, which may be typed again: no digit is missing."""
+"""Metadata of a threshold, shown with all digits so that it can be reused."""
 _BCE: Final = column("BCE", better="lower")
 _BALANCED: Final = column("Balanced\nCE", better="lower")
 _CLASS_MEAN: Final = column("Class-mean\nBCE", better="lower")
@@ -53,23 +53,23 @@ _ECE: Final = column("ECE", better="lower")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stated:
-    """What was decided before a number was computed; every output states it.
+    """Decisions made before a number was computed; every output states them.
 
-    A record that inherits from it has these columns at the end.
+    Records that inherit from it have these columns at the end.
 
     Attributes:
-        threshold: A pixel is predicted changed when p is at least this; None where it
-            was not recorded.
-        kind: What the predictions are.
-        grid: How the ground of prediction and mask was compared; ``none`` where
-            neither has a georeference.
-        version: The version of the program that scored.
-        device: The device that computed.
-        rule: The rule that labelled the masks. Of splits whose rules differ, each rule
-            follows the names of its splits.
-        threshold_from: The images on which the threshold has the best F1: their split
-            and the beginning of the hash of their labels, such as ``val:9f3c12ab``;
-            empty for a threshold that was given.
+        threshold: A pixel is predicted changed when p is at least this; None if it was
+            not recorded.
+        kind: Kind of the predictions.
+        grid: How the grids of prediction and mask were compared; ``none`` if neither
+            has a georeference.
+        version: Version of the program that scored.
+        device: Device of the computation.
+        rule: Rule for the labels of the masks. If splits have different rules, each
+            rule follows the names of its splits.
+        threshold_from: Images on which the threshold has the best F1: their split and
+            the beginning of the hash of their labels, such as ``val:9f3c12ab``; empty
+            for a given threshold.
     """
 
     threshold: float | None = field(default=None, metadata=THRESHOLD)
@@ -82,7 +82,7 @@ class Stated:
 
     @classmethod
     def of(cls, rows: Iterable[Any]) -> Stated:
-        """What holds for some records together: texts that differ are listed."""
+        """The common statement of several records; different texts are listed."""
         found = list(rows)
         thresholds = {one.threshold for one in found}
         texts = {
@@ -95,16 +95,16 @@ class Stated:
         return cls(threshold=threshold, **texts, rule=_rules_text(found))
 
     def with_stated(self, known: Stated) -> Self:
-        """The same record, stating what is known; columns of its own stay."""
+        """A copy with the known fields stated; own columns are kept."""
         own = type(self).__annotations__
         texts = {f.name: getattr(known, f.name) for f in fields(Stated)}
         return replace(self, **{n: v for n, v in texts.items() if n not in own})
 
     @classmethod
     def notes(cls, rows: Iterable[Any], *, threshold: bool = True) -> tuple[str, ...]:
-        """What holds for some records together, all but the rule, as footnotes.
+        """Footnotes for several records, without the rule.
 
-        The threshold may be left out, where no number depends on it.
+        The threshold may be omitted if no number depends on it.
         """
         found = list(rows)
         one = cls.of(found)
@@ -122,7 +122,7 @@ class Stated:
 
 
 def _threshold_text(rows: Sequence[Any], *, named: bool) -> str:
-    """The threshold of some records; those that differ may be named by their model."""
+    """The threshold of some records; different ones may be listed by model."""
     cuts: dict[float | None, dict[str, None]] = {}
     for row in rows:
         cuts.setdefault(row.threshold, {})[getattr(row, "model", "")] = None
@@ -139,7 +139,7 @@ def _threshold_text(rows: Sequence[Any], *, named: bool) -> str:
 
 
 def _rules_text(rows: Sequence[Any]) -> str:
-    """The rule of some records; rules that differ follow the names of their splits."""
+    """The rule of some records; different rules follow the names of their splits."""
     splits: dict[str, set[str]] = {}
     for row in rows:
         if row.rule:
@@ -154,13 +154,13 @@ def _rules_text(rows: Sequence[Any]) -> str:
 
 
 def basic_losses(beta: str | float) -> tuple[Loss, Loss, Loss]:
-    """The losses that are always there: BCE, balanced and class-mean BCE.
+    """The losses that are always computed: BCE, balanced and class-mean BCE.
 
     Args:
-        beta: The β of balanced cross-entropy: ``image``, ``dataset`` or a number.
+        beta: β of balanced cross-entropy: ``image``, ``dataset`` or a number.
 
     Raises:
-        UsageError: If β is none of those.
+        UsageError: If β has another value.
     """
     balanced = choose("balanced_ce", {"beta": beta})
     return choose("bce"), balanced, choose("class_mean_bce")
@@ -168,14 +168,13 @@ def basic_losses(beta: str | float) -> tuple[Loss, Loss, Loss]:
 
 @dataclass(frozen=True, slots=True)
 class ScoreRecord:
-    """The sums and losses of one prediction, or the reason why it has none.
+    """The sums and losses of a prediction, or the reason for its failure.
 
     ``ece`` is the expected calibration error in 15 bins of equal width, and
-    ``calibration_sums`` what it follows from: Σ (p - y) of each bin. ``labels`` is the
-    hash of the labels that have scores. ``words`` is what the words of patterns stand
-    for, such as ``scene=a&city=b``. ``losses`` holds the values of further losses by
-    column; they stand after the other columns. Of ``rule`` and what follows, see
-    `Stated`.
+    ``calibration_sums`` holds Σ (p - y) of each bin. ``labels`` is the hash of the
+    labels that have scores. ``words`` holds the values of pattern fields, such as
+    ``scene=a&city=b``. ``losses`` holds further losses by column, which come last. For
+    ``rule`` and the following fields, see `Stated`.
     """
 
     pred: str
@@ -236,24 +235,24 @@ class ScoreRecord:
         return self.losses
 
     def with_losses(self, losses: Mapping[str, float | None]) -> ScoreRecord:
-        """The same row with further losses."""
+        """A copy with further losses."""
         return replace(self, losses=losses)
 
     @property
     def place(self) -> Place:
-        """Where it comes from."""
+        """The columns that identify the row."""
         return Place(self.pred, self.target, self.model, self.split, self.words)
 
     @property
     def kept_sums(self) -> tuple[str, ...]:
-        """The columns from which everything else follows."""
+        """The columns from which all others follow."""
         labels = () if isinstance(self.changed, float) else _LABEL_COUNTS
         sums = (name for name in _FIELDS if name not in _LABEL_COUNTS)
         return ("changed", "unchanged", "ignored", *sums, *labels)
 
     @property
     def sums(self) -> ImageSums:
-        """The sums of the row, for losses that follow from them."""
+        """The sums of the row, from which losses follow."""
         found = ((name, getattr(self, name)) for name in _FIELDS)
         same: dict[str, Any] = {n: 0 if value is None else value for n, value in found}
         valid, changed = self._scored
@@ -269,10 +268,10 @@ class ScoreRecord:
 
     @property
     def _scored(self) -> tuple[int, float]:
-        """Valid and changed pixels that a prediction covers.
+        """Number of valid and changed pixels with a prediction.
 
-        Others are among ``changed`` and ``unchanged`` where these fill the image with
-        the ignored ones.
+        Pixels without one are included in ``changed`` and ``unchanged`` if these add up
+        to the image size with the ignored ones.
         """
         changed, uncovered = self.changed or 0, self.uncovered or 0
         valid = int(changed + (self.unchanged or 0))
@@ -284,7 +283,7 @@ class ScoreRecord:
 
     @property
     def stated(self) -> Stated:
-        """What was decided before the row was computed."""
+        """The decisions made before the row was computed."""
         return Stated(**{f.name: getattr(self, f.name) for f in fields(Stated)})
 
     @property
@@ -295,7 +294,7 @@ class ScoreRecord:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a row comes from: the columns that no sum gives."""
+    """The identity of a row: the columns that are not sums."""
 
     pred: str
     target: str
@@ -323,7 +322,7 @@ def failed_record(
 
 
 ScoredImage: TypeAlias = "tuple[Place, tuple[int, int], ImageSums, Stated]"
-"""Where an image comes from, its width and height, its sums and what was decided."""
+"""Identity, width and height, sums and decisions of an image."""
 
 
 def scored_records(
@@ -368,7 +367,7 @@ def scored_records(
 
 
 def _same_columns(sums: ImageSums) -> dict[str, Any]:
-    """The columns that are sums; what needs labels is undefined for soft targets."""
+    """The columns that are sums; soft targets have no label counts."""
     found = {name: getattr(sums, name) for name in _SAME}
     if isinstance(sums.changed, float):
         found |= dict.fromkeys(_LABEL_COUNTS)
@@ -376,7 +375,7 @@ def _same_columns(sums: ImageSums) -> dict[str, Any]:
 
 
 def _short(numbers: Iterable[float]) -> list[str]:
-    """Numbers in full, but for the zeros after the point of a whole one."""
+    """Numbers in full, without the decimals of whole numbers."""
     return [repr(number).removesuffix(".0") for number in numbers]
 
 
@@ -386,14 +385,14 @@ def _per_pixel(total: float | None, pixels: int) -> float | None:
 
 @dataclass(frozen=True, slots=True)
 class DatasetScore:
-    """The sums, losses and metrics of all predictions of a model together.
+    """The sums, losses and metrics of a model over all its predictions.
 
-    ``beta`` is the share of unchanged pixels of the dataset; which β balanced
-    cross-entropy used is its parameter. Of ``bce_sum`` and the like, see `ScoreRecord`.
-    ``losses`` holds two values of each further loss by column: its sum and mean, or its
-    pooled value and mean over images. ``labels`` is the hash of the labels that have
-    scores, ``signature`` the line that says how the score was made. Of ``threshold``
-    and the like, see `Stated`.
+    ``beta`` is the share of unchanged pixels of the dataset; the β used for balanced
+    cross-entropy is a parameter of the loss. For ``bce_sum`` and similar fields, see
+    `ScoreRecord`. ``losses`` holds two values per further loss, by column: sum and
+    mean, or pooled value and image mean. ``labels`` is the hash of the labels that
+    have scores, ``signature`` the line that states how the score was made. For
+    ``threshold`` and similar fields, see `Stated`.
     """
 
     model: str
@@ -465,7 +464,7 @@ class DatasetScore:
 
     @property
     def inverted(self) -> str:
-        """Why changed and unchanged seem swapped in the predictions; or empty."""
+        """A message if predictions seem inverted; otherwise empty."""
         counts = Confusion(self.tp or 0, self.fp or 0, self.fn or 0, self.tn or 0)
         other = counts.of_complement
         kappa = metrics.KAPPA.of(other)
@@ -479,7 +478,7 @@ class DatasetScore:
 
     @property
     def one_sided(self) -> str:
-        """Which class alone is predicted, although both occur; or empty."""
+        """A message if only one class is predicted; otherwise empty."""
         counts = self.tp, self.fp, self.fn, self.tn
         tp, fp, fn, tn = (one or 0 for one in counts)
         if None in counts or not tp + fn or not fp + tn:
@@ -488,22 +487,22 @@ class DatasetScore:
             return ""
         what = "every" if tp + fp else "no"
         return (
-            f"{what} valid pixel is predicted changed: are the predictions on another "
-            "scale? See --scale, --kind and --threshold"
+            f"{what} valid pixel is predicted changed: are the predictions on a "
+            "different scale? See --scale, --kind and --threshold"
         )
 
 
 _CLEAR: Final = 0.4
-"""A kappa above this does not come about by chance."""
+"""Kappa values above this do not occur by chance."""
 
 
 def labels_of(rows: Sequence[ScoreRecord]) -> str:
-    """The hash of the labels of some rows; empty where one has none."""
+    """The hash of the labels of some rows; empty if any is missing."""
     return hash_text(total_hash(hash_of_text(r.labels) for r in rows) if rows else None)
 
 
 def signature_of(row: Any, images: Iterable[ScoreRecord]) -> str:  # noqa: ANN401
-    """The signature of a row of a model, which is about some images."""
+    """The signature of a model's row, computed from these images."""
     masks = {(one.split, one.target) for one in images}
     return str(Signature.of(row, len(masks)))
 
@@ -561,4 +560,4 @@ def dataset_score(
 
 
 SCORE_COLUMNS: Final = tuple(columns_of(ScoreRecord))
-"""The columns of an image row, before those of further losses."""
+"""The columns of an image row, without further losses."""

@@ -1,10 +1,10 @@
-"""Addresses without their secrets: every address becomes an object that prints safely.
+"""Addresses without their secrets.
 
-A login, the query and a fragment that names no array are taken out of an address where
-it enters the program: an argument of the command line or of Python (`hidden`), a line
-of a list (`sealed`). The text that remains may stand in every message, table, file and
-cache. A `Sealed` carries the login and the query beside that text, to
-worker processes too, for the request alone.
+Login, query and a fragment that is not an array name are removed from an address where
+it enters the program: in arguments of the command line or Python (`hidden`), and in
+lines of lists (`sealed`). The remaining text may appear in messages, tables, files and
+caches. A `Sealed` carries login and query in addition to that text, only for the
+request, also to worker processes.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 START: Final = re.compile(
     r"(?i)[a-z][a-z0-9+.-]+://|\b(?:s3|gs|https?|ftps?|sftp|webdavs?|tcp|tls):/"
 )
-"""How an address begins; a path object drops its second slash."""
+"""Start of an address; path objects drop the second slash."""
 _AUTHORITY: Final = re.compile(r"/*[^/?#]*")
 _HOST: Final = re.compile(r"[^:]*|(?:\[[^\]]*\]|[^:]*\.[^:]*|localhost):\d{0,5}")
-"""A host alone, or one with a port that cannot be a login such as ``me:1234``."""
+"""A host, optionally with a port that cannot be a login such as ``me:1234``."""
 _BUCKETS: Final = ("s3", "gs")
 _BUCKET_QUERY: Final = re.compile(r"[?#][\w.~%-]+=")
-"""Where a query or a token begins in the key of a bucket; a glob may hold ``?`` too."""
+"""Start of a query or token in the key of a bucket; globs may contain ``?`` too."""
 _IMAGES: Final = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".npy")
 _OF_ARRAYS: Final = (
     *(".npz", ".pt", ".pth", ".h5", ".hdf5", ".nc", ".mat", ".zarr"),
@@ -40,18 +40,18 @@ _SIGNING: Final = re.compile(
     r"|key-pair-id)(=.*)?",
     re.IGNORECASE | re.DOTALL,
 )
-"""Parts of a query that sign it: they differ each time that an address is made."""
+"""Parts of a query that sign it; they change whenever an address is created."""
 
 
 class Sealed(str):
     """The text of an address without its secrets, which it carries along.
 
-    It is the text that may be shown: whatever is made of it, by joining, formatting or
-    cutting, holds no secret either. Two of the same text and other secrets differ.
+    The text may be shown: joining, formatting or slicing it never gives secrets. Two
+    objects with equal text but different secrets are unequal.
 
     Attributes:
         login: ``user:password``; may be empty.
-        query: What followed ``?``; may be empty.
+        query: The text after ``?``; may be empty.
 
     Example:
         >>> place = sealed("https://me:secret@host/a.png?token=1")
@@ -63,7 +63,7 @@ class Sealed(str):
     query: str
 
     def __new__(cls, text: str, login: str = "", query: str = "") -> Self:
-        """A text that holds no secret, with the secrets that belong to it."""
+        """Create from text without secrets and the secrets that belong to it."""
         self = super().__new__(cls, text)
         self.login, self.query = login, query
         return self
@@ -84,19 +84,19 @@ class Sealed(str):
         return hash((str(self), self.login, self.query))
 
     def like(self, text: str) -> Sealed:
-        """Another address of the same store."""
+        """Another address in the same store."""
         return Sealed(text, self.login, self.query)
 
 
 _GIVEN: Final[ContextVar[dict[str, Sealed]]] = ContextVar("given")
-"""The addresses whose secrets were taken out of arguments, by the texts left."""
+"""Addresses of arguments with their secrets, by the remaining text."""
 
 
 @contextmanager
 def arguments_of_a_call() -> Iterator[None]:
-    """Forget the secrets of the arguments that are given in the context at its end.
+    """Forget the secrets of arguments at the end of the context.
 
-    A later call that gives an address without its login is not to send it.
+    A later call with an address without login must not send an earlier login.
     """
     token = _GIVEN.set(dict(_given()))
     try:
@@ -108,9 +108,9 @@ def arguments_of_a_call() -> Iterator[None]:
 def hidden(argument: str) -> str:
     """An argument without the secrets of its address, which are remembered.
 
-    The address may follow a name or ``@``: ``NAME=https://...``. `sealed` of the text
-    left has the secrets again. Of addresses that differ in their secrets alone, the
-    later ones get a number.
+    The address may follow a name or ``@``: ``NAME=https://...``. `sealed` restores the
+    secrets for the remaining text. If addresses differ only in their secrets, later
+    ones get a number.
 
     Example:
         >>> hidden("A=https://me:secret@host/a.png"), hidden("--changed")
@@ -119,7 +119,7 @@ def hidden(argument: str) -> str:
     found = START.search(argument)
     if found is None:
         return argument
-    place, text, fragment = _taken_apart(argument[found.start() :])
+    place, text, fragment = _split_address(argument[found.start() :])
     if place.login or place.query:
         number, given = 1, _given()
         while (known := given.get(text)) and unsigned(known.query) != unsigned(
@@ -132,7 +132,7 @@ def hidden(argument: str) -> str:
 
 
 def holds_secret(argument: str) -> bool:
-    """Whether secrets were taken out of the address of an argument."""
+    """Whether secrets were removed from the address of an argument."""
     found = START.search(argument)
     return bool(found and argument[found.start() :].partition("#")[0] in _given())
 
@@ -143,15 +143,15 @@ def forget() -> None:
 
 
 def sealed(text: str) -> Sealed:
-    """An address, with or without its secrets, as a text that prints safely."""
+    """An address, given with or without secrets, as a text that is safe to show."""
     if isinstance(text, Sealed):
         return text
-    place, _, fragment = _taken_apart(text)
+    place, _, fragment = _split_address(text)
     return place.like(f"{place}{fragment}")
 
 
 def without_secrets(text: str) -> str:
-    """A text that is no address, without the secrets of one inside.
+    """A text without the secrets of an address inside it.
 
     Example:
         >>> without_secrets("N=https://me:secret@host/a.png"), without_secrets("a.png")
@@ -167,7 +167,7 @@ def without_secrets(text: str) -> str:
 
 
 def unsigned(query: str) -> str:
-    """The query of an address without what signs it; it may hold other secrets.
+    """The query of an address without its signature; it may have other secrets.
 
     Example:
         >>> unsigned("id=3&X-Amz-Date=1&X-Amz-Signature=2")
@@ -179,14 +179,14 @@ def unsigned(query: str) -> str:
 
 def _given() -> dict[str, Sealed]:
     known = _GIVEN.get(None)
-    if known is None:  # in a thread, which begins without
+    if known is None:  # threads start without a value
         known = {}
         _GIVEN.set(known)
     return known
 
 
-def _taken_apart(text: str) -> tuple[Sealed, str, str]:
-    """An address, the text that stands for it, and ``#`` with the array it names."""
+def _split_address(text: str) -> tuple[Sealed, str, str]:
+    """An address, the text that replaces it, and ``#`` with an array name."""
     base, _, fragment = text.partition("#")
     if place := _given().get(base):
         return place, base, _array(place, fragment)
@@ -210,10 +210,10 @@ def _taken_apart(text: str) -> tuple[Sealed, str, str]:
 
 
 def _end_of_login(scheme: str, rest: str) -> int:
-    """Where the host begins: after the last ``@`` that may end a login.
+    """Index of the host, after the last ``@`` that may end a login.
 
-    A password may hold ``@``, ``/``, ``#`` and ``?`` though it must not. What may be
-    part of one is taken for it; the ``@`` of a key such as ``a@2x.png`` cannot be.
+    Passwords may contain unescaped ``@``, ``/``, ``#`` and ``?``. In doubt, text counts
+    as part of the login; the ``@`` of a key such as ``a@2x.png`` cannot be.
     """
     found = _AUTHORITY.match(rest)
     authority = found[0] if found else ""
@@ -228,6 +228,6 @@ def _end_of_login(scheme: str, rest: str) -> int:
 
 
 def _array(path: str, fragment: str) -> str:
-    """What follows a path where it may name an array; else it may be a token."""
+    """The fragment if it may name an array; empty if it may be a token."""
     named = _NAME.fullmatch(fragment) and path.lower().endswith(_OF_ARRAYS)
     return f"#{fragment}" if named or _NUMBER.fullmatch(fragment) else ""

@@ -1,8 +1,8 @@
-"""The signature of a score: one line that says how it was made, and of which labels.
+"""The signature of a score: one line that states how it was made and on which labels.
 
-A line is ``cdstats:VERSION`` and fields ``NAME:VALUE`` after bars. Values hold no
-quote, bar, backslash or space (these are written as in addresses, ``%20``), so that a
-line in single quotes is one word of a shell.
+A line is ``cdstats:VERSION`` and fields ``NAME:VALUE`` separated by bars. Quotes, bars,
+backslashes and spaces in values are percent-encoded, so that a line in single quotes is
+one shell word.
 """
 
 from __future__ import annotations
@@ -37,33 +37,33 @@ _VALUES: Final = {
     "changed": _NUMBER,
     "labels": "[0-9a-f]{8,16}",
 }
-"""The fields in their order, and what they hold."""
+"""Fields in order, with their content."""
 _SHORT: Final = ("cdstats", "thr", "kind", "rule", "images", "labels")
 _SHORT_HASH: Final = 8
 _FLAWS: Final = ("failed", "uncovered")
-"""Fields of a line that are absent for none."""
+"""Fields that are absent if zero."""
 _SAFE: Final = "/,.+-_<>=#@;:()~*"
 _ANY: Final = {"errors": "surrogateescape"}
-"""Names of files may be no text."""
+"""File names may not be valid Unicode."""
 _KINDS: Final = {"probabilities": "prob", "logits": "logit", "hard labels": "hard"}
 _TYPES: Final = {"bfloat": "bf", "float": "f", "uint": "u", "int": "i", "bool": "b"}
 _TYPE: Final = re.compile(r"\b(bfloat|float|uint|int)(?=\d)")
 _PART: Final = re.compile(rf"({'|'.join(_KINDS)}) \(([^()]*)\)(?:; )?")
 _CODES: Final = re.compile(r"0 and \d+")
-"""Codes of labels that need no rule."""
+"""Label codes that need no rule."""
 _USUAL: Final = {"u8/255", "u16/65535"}
 _MOVED: Final = ("overlap", "warp", "ignore")
 _SPLITTING: Final = re.compile(r"(?:^|, )(changed|unchanged|ignored) ")
 NOT_RECORDED: Final = "not recorded"
-"""What stands for a text that is not known."""
+"""Text for unknown values."""
 _UNKNOWN: Final = (None, "", NOT_RECORDED)
 _CLOSE: Final = 1e-7
-"""Sums of soft targets are written with nine digits."""
+"""Tolerance for sums of soft targets, which have nine digits."""
 
 
 @dataclass(frozen=True)
 class Signature:
-    """A signature as its fields; those that are not known are absent.
+    """A parsed signature; unknown fields are absent.
 
     Example:
         >>> line = "cdstats:0.1.0|thr:0.5|kind:prob.f32|labels:0123456789abcdef"
@@ -77,10 +77,9 @@ class Signature:
 
     @classmethod
     def of(cls, row: Any, masks: int) -> Signature:  # noqa: ANN401 - of any record
-        """The signature of a row of a model, of some masks.
+        """The signature of a model's row over some masks.
 
-        It is empty where its version is not known. A mask that is scored in crops is
-        one image.
+        Empty if its version is unknown. A mask scored in crops counts as one image.
         """
         soft = isinstance(row.changed, float)
         rule, left_out = ("soft", "") if soft else _rule_texts(row.rule)
@@ -105,12 +104,12 @@ class Signature:
 
     @classmethod
     def parse(cls, text: str) -> Signature:
-        """Read a line, of which fields may be absent; the hash may be cut.
+        """Parse a line; fields may be absent, and the hash may be shortened.
 
-        Line breaks, quotes and backslashes, which come with a copy, are skipped.
+        Line breaks, quotes and backslashes from copying are skipped.
 
         Raises:
-            UsageError: If it is no signature.
+            UsageError: If it is not a signature.
         """
         found: dict[str, str] = {}
         for part in re.sub(r"[\s\\'\"`]", "", text).split("|"):
@@ -136,19 +135,19 @@ class Signature:
 
     @property
     def short(self) -> str:
-        """The fields that tell scores apart, the hash cut: for a line of a table."""
+        """The fields that distinguish scores, with a short hash, for tables."""
         cut = {name: self.fields[name] for name in _SHORT if name in self.fields}
         if "labels" in cut:
             cut["labels"] = cut["labels"][:_SHORT_HASH]
         return str(Signature(cut))
 
     def beyond(self, other: Signature) -> list[str]:
-        """What counts against another signature that this one lacks, if it has all."""
+        """Counts that another signature has and this one lacks."""
         lacking = [n for n in _FLAWS if n in other.fields and n not in self.fields]
         return lacking if "px" in self.fields else []
 
     def agrees(self, name: str, other: Signature) -> bool | None:
-        """Whether a field is the same in another; None where it is not compared."""
+        """Whether a field agrees with another signature; None if not compared."""
         none = "0" if name in _FLAWS else None
         one, two = self.fields.get(name, none), other.fields.get(name, none)
         if name == "cdstats" or one is None or two is None:
@@ -162,9 +161,9 @@ class Signature:
 
     @property
     def options(self) -> dict[str, Any]:
-        """The options that score by it, as those of `cdstats.loss`.
+        """The options of `cdstats.loss` that reproduce the score.
 
-        A rule that was found is found again: other files may hold other values.
+        Detected rules are not included, because other files may have other values.
         """
         found: dict[str, Any] = _kind_options(self.fields.get("kind", ""))
         if "thr" in self.fields:
@@ -186,9 +185,9 @@ class Signature:
 
 @dataclass(frozen=True, slots=True)
 class CheckedField:
-    """A field of a signature beside what the files give.
+    """A field of a signature compared with the files.
 
-    ``agrees`` is ``yes`` or ``no``; empty for what is told and not compared.
+    ``agrees`` is ``yes`` or ``no``; empty for fields that are not compared.
     """
 
     model: str
@@ -199,11 +198,11 @@ class CheckedField:
 
 
 class SignatureOptions(Options, kw_only=False):
-    """The line that says how a score was made."""
+    """A line that states how a score was made."""
 
     line: str | None = option(
         None,
-        "The signature of a score, in single quotes; its short form, too.",
+        "Signature of a score, in single quotes; the short form is sufficient.",
         argument=True,
         metavar="SIGNATURE",
     )
@@ -220,7 +219,7 @@ class VerifyOptions(
 
     by_place = ("line", *PairOptions.by_place)
     progress: Callable[[int, int], None] | None = option(
-        None, "Called with images done and pixels so far."
+        None, "Called with the number of finished images and of pixels so far."
     )
 
     def missing(self) -> str | None:
@@ -231,13 +230,13 @@ class VerifyOptions(
 
 
 def _threshold_text(row: Any) -> str | None:  # noqa: ANN401 - of any record
-    """A threshold, and behind it the images on which it was chosen, if it was."""
+    """The threshold, with the images on which it was chosen."""
     at = f"@{row.threshold_from}" if row.threshold_from else ""
     return None if row.threshold is None else f"{row.threshold}{at}"
 
 
 def _kind_text(text: str) -> str:
-    """What predictions are, such as ``prob.f32``, ``prob.u8/255``, ``hard.2/1``."""
+    """Kind of predictions, such as ``prob.f32``, ``prob.u8/255``, ``hard.2/1``."""
     parts = []
     for word, detail in _PART.findall(text):
         told = _TYPE.sub(lambda one: _TYPES[one[0]], detail).replace(" ", "")
@@ -251,7 +250,7 @@ def _kind_text(text: str) -> str:
 
 
 def _kind_options(text: str) -> dict[str, Any]:
-    """The options that make predictions what a text says, where that is not found."""
+    """Options for a kind of predictions, unless it is detected."""
     found: dict[str, Any] = {}
     kinds, *rest = text.split(";")
     for part in kinds.split("+"):
@@ -273,9 +272,9 @@ def _kind_options(text: str) -> dict[str, Any]:
 
 
 def _rule_texts(text: str) -> tuple[str, str]:
-    """What a rule says: changed and unchanged values, and those that are ignored.
+    """The changed and unchanged values of a rule, and the ignored values.
 
-    Where it was given and not found, or of a preset, its origin follows.
+    The origin follows unless the rule was detected.
     """
     rules, ignored = [], []
     for one in text.split("; "):
@@ -296,12 +295,12 @@ def _rule_texts(text: str) -> tuple[str, str]:
 
 
 def _complement_text(bound: str) -> str:
-    """The values that a bound such as ``>=128`` leaves out."""
+    """The values outside a bound such as ``>=128``."""
     return ",".join(str(one) for one in complement(parse_terms(bound)[0]) or ())
 
 
 def signature_notes(rows: Iterable[Any], *, short: bool = False) -> list[str]:
-    """The signatures of rows of models as footnotes; models may share one."""
+    """Signatures of models' rows as footnotes; models may share a signature."""
     models: dict[str, list[str]] = {}
     for row in rows:
         if row.signature:

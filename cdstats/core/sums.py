@@ -1,8 +1,8 @@
-"""The additive state of scoring: sums over the valid pixels of an image.
+"""Additive sums of scoring over the valid pixels of an image.
 
-Plain, balanced and weighted cross-entropy, Brier and the region losses follow from
-these sums, for every weight and smoothing; further losses from the pairs of sums that
-`cdstats.core.pixel_terms` names.
+Plain, balanced and weighted cross-entropy, Brier and region losses follow from these
+sums for every weight and smoothing; further losses from the pairs of sums in
+`cdstats.core.pixel_terms`.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 
 Floats: TypeAlias = NDArray[np.float64]
 Column: TypeAlias = NDArray[Any]
-"""One number of every image: int64 for a count, float64 for a sum; ``(N,)``."""
+"""One number per image: int64 for a count, float64 for a sum; ``(N,)``."""
 Pair: TypeAlias = tuple[Floats, Floats]
-"""A quantity of the changed and of the unchanged pixels of every image."""
+"""A quantity over changed and over unchanged pixels, per image."""
 BINS: Final = 15
-"""Bins of probability of the expected calibration error, of equal width."""
+"""Number of equal-width probability bins of the expected calibration error."""
 _Count = TypeVar("_Count", int, Column)
 _Sum = TypeVar("_Sum", float, Floats)
 _NONE: Final[Any] = 0
@@ -37,41 +37,41 @@ _ZERO: Final[Any] = 0.0
 
 
 def bins_of(probs: NDArray[np.floating[Any]]) -> NDArray[np.int64]:
-    """The bin of each probability: p times 15, rounded down; the last one holds 1 too.
+    """The bin of each probability: 15 p, rounded down; the last bin includes 1.
 
-    The product has the precision of p, so that 0.2 is in one bin in every precision.
+    The product has the precision of p, so that 0.2 has the same bin in each precision.
     """
     return np.minimum((probs * BINS).astype(np.int64), BINS - 1)
 
 
 @dataclass(frozen=True, slots=True)
 class _Sums(Generic[_Count, _Sum]):
-    """The sums over the valid pixels of an image, or of every image.
+    """Sums over the valid pixels of an image, or of each image.
 
-    The symbols are those of the usual formulas; counts are integers. With soft targets
-    ``changed`` is the floating sum of ``y`` and the confusion counts stay 0.
+    Symbols are those of the usual formulas; counts are integers. With soft targets
+    ``changed`` is the floating-point sum of ``y`` and the confusion counts are 0.
 
     Attributes:
         valid: n, pixels that are not ignored.
-        changed: n1 = Σ y: an integer for hard labels, floating for soft targets.
-        ignored: Pixels left out of every other field.
+        changed: n1 = Σ y; an integer for hard labels, floating for soft targets.
+        ignored: Pixels excluded from all other fields.
         ce_changed_sum: -S1 = -Σ y max(ln p, -100); nats.
         ce_unchanged_sum: -S0 = -Σ (1-y) max(ln(1-p), -100); nats.
         missed_sum: Σ y (1-p), the probability missing on changed pixels.
         missed_sq_sum: Σ y (1-p)².
-        prob_changed_sum: I = Σ p y. It follows from ``missed_sum``, but not to its last
-            digits where p is small; nor does the next.
+        prob_changed_sum: I = Σ p y. Stored separately, because for small p it cannot
+            be derived from ``missed_sum`` precisely; likewise the next field.
         prob_sq_changed_sum: Q1 = Σ y p².
         false_sum: Σ (1-y) p, the probability given to unchanged pixels.
         false_sq_sum: Σ (1-y) p².
         target_sq_sum: Y2 = Σ y²; equal to ``changed`` for hard labels.
-        saturated_wrong: Pixels whose p is exactly 0 or 1, and wrong.
+        saturated_wrong: Wrong pixels with p exactly 0 or 1.
         tp: Changed pixels predicted changed, at the threshold of the run.
         fp: Unchanged pixels predicted changed.
         fn: Changed pixels predicted unchanged.
         tn: Unchanged pixels predicted unchanged.
-        uncovered: Valid pixels of the mask that no prediction covers. They are in no
-            other field, but may be in ``fn`` and ``tn``, as predicted unchanged.
+        uncovered: Valid pixels of the mask without a prediction. They are excluded from
+            other fields, except ``fn`` and ``tn`` if counted as unchanged.
     """
 
     valid: _Count = _NONE
@@ -105,18 +105,18 @@ class _Sums(Generic[_Count, _Sum]):
 
 
 PLAIN: Final = tuple(f.name for f in fields(_Sums))
-"""The sums that are one number of an image."""
+"""Sums with one number per image."""
 
 
 @dataclass(frozen=True, slots=True)
 class ImageSums(_Sums[int, float]):
-    """The sums of one image, or of a part of it; adds over windows.
+    """Sums of an image or a part of it; adds over windows.
 
     Attributes:
         calibration: Σ (p - y) of the pixels in each of `BINS` bins of p.
-        terms: The sums over changed and over unchanged pixels of each `Term` that the
-            losses of the run need.
-        labels: The hash of the labels that have scores; None where it was not kept.
+        terms: Sums over changed and over unchanged pixels of each `Term` that the
+            losses need.
+        labels: Hash of the labels that have scores; None if not computed.
     """
 
     calibration: tuple[float, ...] = (0.0,) * BINS
@@ -139,31 +139,31 @@ class ImageSums(_Sums[int, float]):
         )
 
     def term(self, term: Term) -> tuple[float, float]:
-        """The two sums of a term; 0 where there is no valid pixel."""
+        """The two sums of a term; 0 without valid pixels."""
         if self.valid and term not in self.terms:
-            raise ValueError(f"the sums of {term} were not kept")
+            raise ValueError(f"the sums of {term} were not computed")
         return self.terms.get(term, (0.0, 0.0))
 
     @property
     def counted(self) -> tuple[float, float]:
-        """Changed and unchanged pixels of the metrics.
+        """Changed and unchanged pixels for metrics.
 
-        They include uncovered pixels that are counted as predicted unchanged.
+        Includes uncovered pixels that count as predicted unchanged.
         """
         if self.uncovered and isinstance(self.changed, int):
             return self.tp + self.fn, self.fp + self.tn
         return self.changed, self.valid - self.changed
 
     def with_terms(self, terms: Mapping[Term, tuple[float, float]]) -> ImageSums:
-        """The same sums with further terms."""
+        """A copy with further terms."""
         return replace(self, terms={**self.terms, **terms})
 
 
 @dataclass(frozen=True)
 class SumsTable(_Sums[Column, Floats]):
-    """The sums of many images: the fields of `ImageSums` as columns.
+    """Sums of many images, with the fields of `ImageSums` as columns.
 
-    ``calibration`` has a row of `BINS` sums for each image.
+    ``calibration`` has a row of `BINS` sums per image.
 
     Example:
         >>> table = SumsTable.of([ImageSums(valid=4, changed=1), ImageSums(valid=2)])
@@ -176,7 +176,7 @@ class SumsTable(_Sums[Column, Floats]):
 
     @classmethod
     def of(cls, images: Iterable[ImageSums]) -> SumsTable:
-        """The table of a list of images, in its order."""
+        """Build the table from images, in order."""
         rows = list(images)
         terms = {}
         for term in dict.fromkeys(term for row in rows for term in row.terms):
@@ -195,15 +195,15 @@ class SumsTable(_Sums[Column, Floats]):
 
     @property
     def soft(self) -> bool:
-        """Whether the targets are soft: whether ``changed`` is a floating sum."""
+        """Whether targets are soft, so that ``changed`` is floating."""
         return self.changed.dtype.kind == "f"
 
     @property
     def hard(self) -> bool:
-        """Whether every p is 0 or 1: then cross-entropy only counts errors."""
+        """Whether every p is 0 or 1, so that cross-entropy only counts errors."""
         exact = (self.missed_sum == self.missed_sq_sum).all()
         exact &= (self.false_sum == self.false_sq_sum).all()
-        # Sure logits are so close to 0 and 1 that these sums agree, but cost less.
+        # Confident logits give equal sums here, but have a lower cross-entropy.
         errors = self.missed_sum + self.false_sum
         costs = self.ce_changed_sum + self.ce_unchanged_sum
         exact &= np.isclose(costs, -LOG_FLOOR * errors, rtol=1e-9, atol=0).all()
@@ -211,7 +211,7 @@ class SumsTable(_Sums[Column, Floats]):
 
     @property
     def prior(self) -> float:
-        """Share of changed pixels over all images; NaN without a valid pixel."""
+        """Share of changed pixels over all images; NaN without valid pixels."""
         return float(quotient(self.total.changed, self.total.valid)[0])
 
     @property
@@ -221,16 +221,16 @@ class SumsTable(_Sums[Column, Floats]):
 
     @property
     def missed_error_sq_sum(self) -> Floats:
-        """What changed pixels add to Σ (p-y)²: Σ y (1-p)² for labels."""
+        """Contribution of changed pixels to Σ (p-y)²; Σ y (1-p)² for labels."""
         return self.missed_sq_sum - (self.changed - self.target_sq_sum)
 
     @property
     def calibration_error(self) -> Floats:
-        """The expected calibration error: Σ_b |Σ (p - y)| / n; NaN without pixels.
+        """Expected calibration error: Σ_b |Σ (p - y)| / n; NaN without pixels.
 
         References:
             Naeini et al., "Obtaining Well Calibrated Probabilities Using Bayesian
-            Binning", 2015: bins of equal width, weighed by their pixels.
+            Binning", 2015: equal-width bins, weighted by their pixels.
         """
         return quotient(np.abs(self.calibration).sum(1), self.valid)
 
@@ -242,15 +242,15 @@ class SumsTable(_Sums[Column, Floats]):
     def term(self, term: Term) -> Pair:
         """The two columns of a term."""
         if term not in self.terms and self.valid.any():
-            raise ValueError(f"the sums of {term} were not kept")
+            raise ValueError(f"the sums of {term} were not computed")
         none = np.zeros(self.valid.shape)
         return self.terms.get(term, (none, none))
 
     @cached_property
     def total(self) -> SumsTable:
-        """The sums of all images together, as a table of one row.
+        """Sums of all images together, as a table of one row.
 
-        Floating sums are rounded once, so the order of the images does not matter.
+        Floating sums are rounded once, so they do not depend on the order of images.
         """
         calibration = np.array([_total(column) for column in self.calibration.T])
         return SumsTable(
@@ -261,7 +261,7 @@ class SumsTable(_Sums[Column, Floats]):
 
 
 def _column(numbers: Sequence[float]) -> Column:
-    """Numbers as an array: int64 if all are integers, also when there is none."""
+    """Numbers as an array; int64 if all are integers, even if empty."""
     whole = all(isinstance(number, int) for number in numbers)
     return np.array(numbers, dtype=np.int64 if whole else np.float64)
 
@@ -273,12 +273,12 @@ def _total(column: Column) -> Column:
 
 
 def defined_values(values: Iterable[float]) -> list[float | None]:
-    """Numbers, None for each that is not defined: for each NaN."""
+    """Numbers, with None for NaN."""
     return [None if math.isnan(value) else float(value) for value in values]
 
 
 def quotient(numerator: Column | float, denominator: Column) -> Floats:
-    """Numerator / denominator, NaN where the denominator is 0.
+    """Numerator / denominator; NaN if the denominator is 0.
 
     Example:
         >>> quotient(np.array([1.0, 0.0]), np.array([4, 0]))

@@ -1,4 +1,4 @@
-"""Counting the values of an array: exact, and no slower than its contents force."""
+"""Exact counts of the values in an array."""
 
 from __future__ import annotations
 
@@ -16,33 +16,32 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MAX_DISTINCT: Final = 65_536
-"""More distinct values than this, and no rule given, means that it is no mask."""
+"""An array with more distinct values is not a mask, unless a rule is given."""
 _SAMPLE: Final = 4 * MAX_DISTINCT
 _GLANCE: Final = 509
-"""Of so many pixels one is looked at, to tell whether an array seems to hold at most
-two values. It is a prime, so that they do not lie in one column."""
+"""Every n-th pixel is sampled to see whether an array has at most two values. A prime
+avoids sampling a single column."""
 _WORD_BITS: Final = 3
 _WORD_BYTES: Final = 1 << _WORD_BITS
 _SHORT_RUN: Final = 16
-"""Pixels of a run on average below which counting runs does not pay."""
+"""Mean run length below which counting runs is not faster."""
 
 
 class TooManyValuesError(ValueError):
-    """An array holds more than `MAX_DISTINCT` values: it is no mask."""
+    """An array has more than `MAX_DISTINCT` values, so it is not a mask."""
 
 
 def count_values(pixels: NDArray[Any]) -> dict[Value, int]:
     """Count how often each value occurs in an array.
 
-    Two comparisons settle an array of two values, as most masks are. A mask of more is
-    made of long runs of one value, so its runs are counted, and only what is neither is
-    counted value by value.
+    Most masks have two values, which takes two comparisons. Arrays of long runs are
+    counted by runs, all others by value.
 
-    Values come in the order of `value_order`. Floating ones that are whole come back as
-    integers, every NaN as ``"nan"``.
+    Values are in `value_order`. Whole floating-point values become integers, every NaN
+    ``"nan"``.
 
     Raises:
-        TooManyValuesError: If it holds more than `MAX_DISTINCT` values.
+        TooManyValuesError: If there are more than `MAX_DISTINCT` values.
 
     Example:
         >>> count_values(np.array([[0, 255], [0, 0]], dtype=np.uint8))
@@ -64,11 +63,11 @@ def count_values(pixels: NDArray[Any]) -> dict[Value, int]:
 
 
 def count_cells(pixels: NDArray[Any], edges: tuple[float, ...]) -> dict[Value, int]:
-    """Count pixels by their place among edges, for arrays of too many values.
+    """Count pixels by their position among edges, for arrays of many values.
 
-    A rule asks only where a value lies among the numbers it names, so this count
-    answers it exactly, whatever the number of distinct values. Edges rise; pixels
-    between two of them are counted under a number that lies between them.
+    A rule depends only on the position of a value among the numbers in it, so this
+    count is exact for the rule. Edges rise; pixels between two edges are counted under
+    a number between them.
 
     Example:
         >>> count_cells(np.array([0.1, 0.2, 0.5, 0.9, np.nan]), (0, 0.5))
@@ -89,7 +88,7 @@ def count_cells(pixels: NDArray[Any], edges: tuple[float, ...]) -> dict[Value, i
 def fold_values(
     values: Mapping[Value, int], edges: tuple[float, ...]
 ) -> dict[Value, int]:
-    """Counts of values as `count_cells` would give them.
+    """Counts of values in the form of `count_cells`.
 
     Example:
         >>> fold_values({0.1: 2, 0.2: 3, 0.5: 1}, (0, 0.5))
@@ -106,13 +105,13 @@ def fold_values(
 
 
 def _cells(numbers: NDArray[Any], edges: tuple[float, ...]) -> NDArray[np.intp]:
-    """The place of each number: odd on an edge, even between two."""
+    """Position of each number: odd on an edge, even between two edges."""
     marks = np.asarray(edges)
     return np.searchsorted(marks, numbers) + np.searchsorted(marks, numbers, "right")
 
 
 def _cell_names(edges: tuple[float, ...]) -> list[float]:
-    """A number in each place of `_cells`."""
+    """A representative number for each position of `_cells`."""
     if not edges:
         return [0]
     between = [(low + high) / 2 for low, high in pairwise(edges)]
@@ -121,7 +120,7 @@ def _cell_names(edges: tuple[float, ...]) -> list[float]:
 
 
 def count_colours(channels: NDArray[np.uint8]) -> dict[Value, int]:
-    """Count the colours of an image, ``(..., 3)``: ``"#rrggbb"``, or a grey value.
+    """Count the colours of an image, ``(..., 3)``, as ``"#rrggbb"`` or grey value.
 
     Example:
         >>> count_colours(np.array([[255, 0, 0], [7, 7, 7]], dtype=np.uint8))
@@ -139,23 +138,23 @@ def count_colours(channels: NDArray[np.uint8]) -> dict[Value, int]:
 
 
 def _count_runs(flat: NDArray[Any]) -> dict[Any, int] | None:
-    """Counts of an array that is made of runs, or None where they are too short."""
+    """Counts of an array by runs; None if runs are too short."""
     if flat.itemsize == 1 and flat.size >= _WORD_BYTES:
         return _count_byte_runs(flat)
     ends = _run_ends(flat)
     if ends.size > flat.size // _SHORT_RUN:
         return None
     values, place = np.unique(flat[ends], return_inverse=True)
-    # As weights, lengths are floats: exact, for an array holds fewer than 2^53 pixels.
+    # Lengths become floating weights, which is exact below 2^53 pixels.
     pixels = np.bincount(place, weights=_steps(ends + 1)).astype(np.int64)
     return dict(zip(values, pixels.tolist(), strict=True))
 
 
 def _count_byte_runs(flat: NDArray[Any]) -> dict[Any, int] | None:
-    """`_count_runs` of bytes, eight at a time: most are equal to those before them.
+    """`_count_runs` for bytes, eight at a time, because most repeat their predecessor.
 
-    A run of equal words is a word that stands for as many pixels in each of its bytes
-    as the run is long; runs of bytes are then looked for in these words alone.
+    A run of equal words adds its length to each byte of the word; runs of bytes are
+    then searched only within these words.
     """
     flat = np.ascontiguousarray(flat)
     rest = flat.size % _WORD_BYTES
@@ -167,7 +166,7 @@ def _count_byte_runs(flat: NDArray[Any]) -> dict[Any, int] | None:
     held = words[ends].view(np.uint8)
     last = _run_ends(held)
     word, byte = last >> _WORD_BITS, last & (_WORD_BYTES - 1)
-    # Pixels up to and with the last byte of each run of bytes.
+    # Pixels up to and including the last byte of each run of bytes.
     pixels = (ends - lengths + 1)[word] * _WORD_BYTES
     pixels += lengths[word] * (byte + 1)
     histogram = np.bincount(held[last], weights=_steps(pixels), minlength=256)
@@ -178,7 +177,7 @@ def _count_byte_runs(flat: NDArray[Any]) -> dict[Any, int] | None:
 
 
 def _run_ends(flat: NDArray[Any]) -> NDArray[np.int64]:
-    """The place of the last number of each run of equal ones."""
+    """Index of the last number of each run."""
     (breaks,) = (flat[1:] != flat[:-1]).nonzero()
     ends = np.empty(breaks.size + 1, np.int64)
     ends[:-1], ends[-1] = breaks, flat.size - 1
@@ -186,14 +185,14 @@ def _run_ends(flat: NDArray[Any]) -> NDArray[np.int64]:
 
 
 def _steps(sums: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The numbers of which these are the sums up to each."""
+    """Differences, the inverse of a cumulative sum."""
     steps = sums.copy()
     steps[1:] -= sums[:-1]
     return steps
 
 
 def _count_two(flat: NDArray[Any]) -> dict[Any, int] | None:
-    """Counts of an array of at most two values, or None if it holds more."""
+    """Counts of an array with at most two values; None if it has more."""
     first = flat[0]
     equal = flat == first
     pixels = int(np.count_nonzero(equal))
@@ -222,7 +221,7 @@ def _count_all(flat: NDArray[Any]) -> dict[Any, int]:
 
 
 def _count_pairs(flat: NDArray[np.uint8]) -> dict[Any, int]:
-    """Counts of bytes, two at a time: counting converts each number it counts."""
+    """Count bytes two at a time, because counting converts every number."""
     even = np.ascontiguousarray(flat[: flat.size // 2 * 2])
     pairs = np.bincount(even.view(np.uint16), minlength=1 << 16).reshape(256, 256)
     histogram = pairs.sum(0) + pairs.sum(1)
@@ -233,7 +232,6 @@ def _count_pairs(flat: NDArray[np.uint8]) -> dict[Any, int]:
 
 
 def _plain(value: np.generic) -> Value:
-    """A NumPy scalar as the Python number that it holds."""
     number = float(value) if value.dtype.kind == "f" else value.item()
     if isinstance(number, float):
         if math.isnan(number):

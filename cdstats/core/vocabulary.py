@@ -1,4 +1,4 @@
-"""What names of folders and files say, as data: the words of ``data/layouts.toml``."""
+"""Words in names of folders and files, from ``data/layouts.toml``."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def _tables() -> dict[str, dict[str, list[str]]]:
 
 @cache
 def vocabulary() -> dict[str, dict[str, frozenset[str]]]:
-    """The names and words of paths, by table and meaning."""
+    """Names and words by table and meaning."""
     return {
         table: {meaning: frozenset(words) for meaning, words in meanings.items()}
         for table, meanings in _tables().items()
@@ -30,12 +30,12 @@ def vocabulary() -> dict[str, dict[str, frozenset[str]]]:
 
 
 def shapes_of(table: Literal["looks", "layouts"]) -> dict[str, list[str]]:
-    """The shapes of paths that show the dataset of a preset, by preset."""
+    """Path patterns of datasets, by preset."""
     return _tables()[table]
 
 
 def known_looks(paths: Collection[str]) -> tuple[str, ...]:
-    """The presets of the datasets that some paths, in lower case, look like."""
+    """Presets of datasets with names like these lowercase paths."""
     every = "\n".join(paths)
     return tuple(
         preset
@@ -49,7 +49,7 @@ def known_looks(paths: Collection[str]) -> tuple[str, ...]:
 
 
 def known_layouts(path: str) -> tuple[str, ...]:
-    """The presets of the datasets whose layout the end of a path has.
+    """Presets of datasets whose layout matches the end of a path.
 
     Example:
         >>> known_layouts("/data/LEVIR_CD/train/label/1.png")
@@ -66,9 +66,9 @@ def known_layouts(path: str) -> tuple[str, ...]:
 
 
 class _Shape(NamedTuple):
-    """A layout: the folders and the shape of its files, and its preset.
+    """A layout: folders, file name pattern, and preset.
 
-    The layout that names most folders is the surest.
+    The layout with the most folders is the most certain.
     """
 
     folders: tuple[str, ...]
@@ -78,7 +78,7 @@ class _Shape(NamedTuple):
 
 @lru_cache(maxsize=4096)
 def _in_folder(folder: str) -> tuple[_Shape, ...]:
-    """The layouts that a folder may have."""
+    """The layouts that match a folder."""
     splits = frozenset().union(*vocabulary()["splits"].values())
     parts = [part for part in folder.lower().split("/") if part not in splits]
     plain = tuple(map(_plain, parts))
@@ -87,7 +87,6 @@ def _in_folder(folder: str) -> tuple[_Shape, ...]:
 
 @cache
 def _shapes() -> tuple[_Shape, ...]:
-    """The layouts of all presets."""
     found = []
     for preset, shapes in shapes_of("layouts").items():
         for *folders, name in (shape.split("/") for shape in shapes):
@@ -96,7 +95,7 @@ def _shapes() -> tuple[_Shape, ...]:
 
 
 def _ends(parts: tuple[str, ...], folders: tuple[str, ...]) -> bool:
-    """Whether folders end as those of a layout; ``**`` is any number of them."""
+    """Whether the last folders match a layout; ``**`` matches any number."""
     if not folders:
         return True
     *above, last = folders
@@ -107,5 +106,5 @@ def _ends(parts: tuple[str, ...], folders: tuple[str, ...]) -> bool:
 
 
 def _plain(part: str) -> str:
-    """The name of a folder without what stands between its words."""
+    """A folder name without separators."""
     return re.sub(r"[-_ ]", "", part)

@@ -1,7 +1,7 @@
-"""Class weights that follow from pixel counts: the named schemes.
+"""Class weights from pixel counts, by named scheme.
 
-Every scheme gives two numbers, for unchanged and changed pixels. A weight that is not
-defined, because a class is absent, is None.
+Every scheme gives two numbers, for unchanged and changed pixels; None if undefined
+because a class is absent.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ if TYPE_CHECKING:
 
 
 EFFECTIVE_BASE: Final = 0.9999
-"""The base b of the effective number; the largest that its paper tries."""
+"""Base b of the effective number, the largest one in its paper."""
 _SAME: Final = 0.01
-"""Two weights that differ by less than this share weigh nothing."""
+"""Relative difference below which two weights count as equal."""
 _Pair = tuple[float | None, float | None]
 
 
 @dataclass(frozen=True, slots=True)
 class Tally(PixelCounts):
-    """The counts that weights follow from; only images with a valid pixel count.
+    """Counts for weights, over images with valid pixels.
 
-    ``beside_changed`` are the valid pixels of the images that hold a changed one.
+    ``beside_changed`` is the number of valid pixels in images with change.
     """
 
     images: int = 0
@@ -42,11 +42,11 @@ class Tally(PixelCounts):
 
 @dataclass(frozen=True, slots=True)
 class Scheme:
-    """A named way to weigh two classes, and what it gives.
+    """A named weighting scheme with its results.
 
-    Both weights are those of pixels; of images for sampling; or the bias of a channel.
-    Their ratio is the ``pos_weight`` of one channel, None where they do not weigh
-    pixels. In the formula, n1 pixels are changed, n0 unchanged, n both.
+    The two weights are for pixels, for images (sampling), or the bias of a channel.
+    Their ratio is ``pos_weight`` for one channel; None for schemes that do not weight
+    pixels. In formulas, n1 pixels are changed, n0 unchanged, n both.
     """
 
     scheme: str
@@ -59,7 +59,7 @@ class Scheme:
 
 
 def tally(rows: Iterable[ImageRecord]) -> Tally:
-    """Add up the counted images that hold a valid pixel."""
+    """Sum the counted images with valid pixels."""
     counts = [one for row in rows if (one := row.counts).valid]
     total = sum(counts, PixelCounts())
     return Tally(
@@ -72,7 +72,7 @@ def tally(rows: Iterable[ImageRecord]) -> Tally:
 
 
 def _inverse(power: float) -> Callable[[Tally], _Pair]:
-    """Weights (n / 2 nc) to a power."""
+    """Weights (n / 2 nc) to some power."""
 
     def weights(counts: Tally) -> _Pair:
         both = (counts.unchanged, counts.changed)
@@ -83,7 +83,7 @@ def _inverse(power: float) -> Callable[[Tally], _Pair]:
 
 
 def _median_frequency(counts: Tally) -> _Pair:
-    """Weights of the median of the class frequencies over each of them."""
+    """Median class frequency divided by the frequency of each class."""
     if not counts.changed or not counts.unchanged:
         return None, None
     zero = counts.unchanged / counts.beside_unchanged
@@ -101,10 +101,10 @@ def _enet(counts: Tally) -> _Pair:
 
 
 def _effective_number(counts: Tally) -> _Pair:
-    """Weights (1 - b) / (1 - b^n), scaled to a sum of 2 as the paper's code does."""
+    """Weights (1 - b) / (1 - b^n), scaled to a sum of 2 as in the paper's code."""
     if not counts.changed or not counts.unchanged:
         return None, None
-    # expm1 and log1p keep the digits that 1 - b^n loses for a few pixels.
+    # expm1 and log1p avoid the cancellation in 1 - b^n for few pixels.
     log_base = math.log1p(EFFECTIVE_BASE - 1)
     zero, one = (
         1 / -math.expm1(n * log_base) for n in (counts.unchanged, counts.changed)
@@ -124,7 +124,7 @@ def _prior_bias(counts: Tally) -> _Pair:
 
 
 def sampling_weights(counts: Tally) -> _Pair:
-    """Weight of an image without and of one with change, so that both come as often."""
+    """Weights of images without and with change that balance their frequency."""
     without, changed = counts.without_change, counts.images - counts.without_change
     if not without or not changed:
         return (1.0 if without else None), (1.0 if changed else None)
@@ -133,8 +133,6 @@ def sampling_weights(counts: Tally) -> _Pair:
 
 @dataclass(frozen=True, slots=True)
 class _Named:
-    """A scheme without its numbers."""
-
     weights: Callable[[Tally], _Pair]
     formula: str
     source: str
@@ -172,7 +170,7 @@ _SCHEMES: Final = {
         _beta,
         "changed n0 / n, unchanged n1 / n",
         "HED, Xie and Tu 2015, arXiv:1504.06375, eq. 2",
-        "HED takes n0 and n1 from each image, where one without change adds 0",
+        "HED uses n0 and n1 of each image, so images without change add 0",
     ),
     "pos-weight": _Named(
         lambda counts: (1.0, counts.pos_weight),
@@ -183,7 +181,7 @@ _SCHEMES: Final = {
         _beta,
         "alpha = n0 / n, unchanged 1 - alpha",
         "Lin et al. 2017, arXiv:1708.02002, sec. 3.1: inverse class frequency",
-        "the paper's 0.25 goes with gamma = 2 and weighs changed pixels down",
+        "the paper's 0.25 is for gamma = 2 and gives changed pixels less weight",
     ),
     "prior-bias": _Named(
         _prior_bias,
@@ -200,11 +198,11 @@ _SCHEMES: Final = {
     ),
 }
 PIXEL_SCHEMES: Final = tuple(n for n, named in _SCHEMES.items() if named.is_pixel)
-"""Names of the schemes that weigh pixels."""
+"""Names of the schemes that weight pixels."""
 
 
 def schemes(counts: Tally) -> tuple[Scheme, ...]:
-    """Every named scheme with what it gives for some counts."""
+    """Every named scheme, evaluated for some counts."""
     found = []
     for name, named in _SCHEMES.items():
         (zero, one), ratio, remark = named.weights(counts), None, named.remark
@@ -212,8 +210,8 @@ def schemes(counts: Tally) -> tuple[Scheme, ...]:
             ratio = one / zero
         if name == "effective-number" and ratio and abs(ratio - 1) < _SAME:
             remark = (
-                "both weights are equal at so many pixels: this is plain cross-entropy;"
-                " the scheme needs counts of images, objects or tiles"
+                "the weights are equal for this many pixels: plain cross-entropy; "
+                "the scheme needs counts of images, objects or tiles"
             )
         row = Scheme(name, zero, one, ratio, named.formula, named.source, remark)
         found.append(row)
@@ -221,19 +219,19 @@ def schemes(counts: Tally) -> tuple[Scheme, ...]:
 
 
 def check_scheme(name: str, *, pasted: bool = True) -> str:
-    """The name of a scheme that weighs pixels; for an output of one scheme alone."""
+    """Check the name of a pixel scheme, for outputs of a single scheme."""
     if not pasted:
-        raise UsageError("--scheme goes with --format torch or opencd")
+        raise UsageError("--scheme requires --format torch or opencd")
     if name not in PIXEL_SCHEMES:
         raise UsageError(
-            f"no scheme {name!r} weighs pixels; there are {', '.join(PIXEL_SCHEMES)}"
+            f"no scheme {name!r} weights pixels; expected {', '.join(PIXEL_SCHEMES)}"
         )
     return name
 
 
 @dataclass(frozen=True, slots=True)
 class SamplingWeight:
-    """How often a sampler should draw an image; None for one without a valid pixel."""
+    """Sampling weight of an image; None without valid pixels."""
 
     split: str
     path: str
@@ -242,10 +240,10 @@ class SamplingWeight:
 
 @dataclass(frozen=True, slots=True)
 class DatasetWeights:
-    """The class weights of one dataset.
+    """The class weights of a dataset.
 
-    ``split`` is the one that was counted, ``"all"`` for every image, and ``basis`` the
-    same in words; ``rule`` is empty where masks followed several.
+    ``split`` is the counted split, ``"all"`` for every image, and ``basis`` describes
+    it; ``rule`` is empty if masks have different rules.
     """
 
     dataset: str
@@ -265,22 +263,22 @@ class DatasetWeights:
     sampling: tuple[SamplingWeight, ...]
 
     def scheme(self, name: str) -> Scheme:
-        """The scheme of a name; a `KeyError` if there is none."""
+        """The scheme with a name; raises `KeyError` if there is none."""
         return {one.scheme: one for one in self.schemes}[name]
 
 
 NEARLY_EVEN: Final = 2.0
-"""Imbalance ratio up to which no weight is recommended."""
+"""Imbalance ratio up to which no weights are recommended."""
 FEW_PIXELS: Final = 1000
 FEW_IMAGES: Final = 10
-"""Changed pixels, or images with change, below which a ratio says little."""
+"""Fewer changed pixels, or images with change, make a ratio unreliable."""
 
 
 @dataclass(frozen=True, slots=True)
 class Recommendation:
-    """The weights to start with: for one channel, and for two, unchanged first.
+    """The recommended weights: for one channel, and for two, unchanged first.
 
-    None where no weight is defined. The text holds the reason, too.
+    None if no weight is defined. The text includes the reason.
     """
 
     pos_weight: float | None
@@ -289,11 +287,11 @@ class Recommendation:
 
 
 def recommend(counts: Tally) -> Recommendation:
-    """The weights to start with: none for nearly even classes, else the square root.
+    """Recommend weights: none for nearly even classes, else the square root.
 
-    A weight w on changed pixels moves the point from which a pixel is called changed
-    to a true probability of 1 / (1 + w). The full ratio n0 / n1 moves it to the share
-    of changed pixels itself; its square root lies half way on the scale of log odds.
+    A weight w on changed pixels moves the decision point to a true probability of
+    1 / (1 + w). The full ratio n0 / n1 moves it to the share of changed pixels; its
+    square root lies halfway on the log odds scale.
     """
     ratio = counts.pos_weight
     if not ratio:
@@ -307,14 +305,15 @@ def recommend(counts: Tally) -> Recommendation:
     root, caution = math.sqrt(ratio), ""
     images = counts.images - counts.without_change
     if ratio < 1:
-        caution = "look at the masks first, most pixels are changed (inverted?): "
+        caution = "most pixels are changed, check whether masks are inverted: "
     elif counts.changed < FEW_PIXELS and images < FEW_IMAGES:
         pixels = counted(counts.changed, "changed pixel")
-        caution = f"only {pixels} in {counted(images, 'image')} to go by: "
+        caution = f"only {pixels} in {counted(images, 'image')}: "
     text = (
         f"{caution}pos_weight {root:.4g}, or weight=[1, {root:.4g}] for "
         f"two channels: the square root of unchanged / changed = {ratio:.4g}; at "
-        f"threshold 0.5 the full ratio predicts change from a true probability of "
-        f"{100 / (1 + ratio):.3g} % on, the root from {100 / (1 + root):.3g} % on"
+        f"threshold 0.5, pixels are predicted changed from a true probability of "
+        f"{100 / (1 + ratio):.3g} % with the full ratio, {100 / (1 + root):.3g} % with "
+        "the root"
     )
     return Recommendation(root, (1.0, root), text)

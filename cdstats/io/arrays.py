@@ -105,6 +105,8 @@ def array_images(file: ImageFile, found: NamedArray) -> list[OpenImage]:
     if not found.number:
         _refuse_channels(shape, _slices(stack.__getitem__))
     images = _images(shape, file.kind, _slices(by_number(stack)), found.nodata)
+    if isinstance(stack, StoredArray) and (held := stack.resident) is not None:
+        images = [one._replace(resident=held[n]) for n, one in enumerate(images)]
     return select_image(images, found.number)
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
     from numpy.typing import NDArray
+    from torch import Tensor
 
     from cdstats.core.counts import Value
     from cdstats.io.georeference import Where
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 BLOCK_PIXELS: Final = 1 << 22
 """Most pixels per block of a large image, unless the file has larger blocks."""
 WHOLE_PIXELS: Final = 1 << 26
-"""Images of at most so many pixels are decoded at once."""
+"""Larger images are decoded block by block."""
 
 
 class ImageFile(NamedTuple):
@@ -98,6 +99,8 @@ class OpenImage(NamedTuple):
             if only the whole image can be read.
         georeference: Finds the location of the pixels without reading them; returns
             None if the file has none.
+        resident: The same pixels as a GPU tensor, ``(height, width)`` for a mask and
+            ``(channels, height, width)`` for a prediction; None if they are not there.
     """
 
     member: str
@@ -111,6 +114,7 @@ class OpenImage(NamedTuple):
     part: Callable[[int, int], Iterator[Block]] | None = None
     block_rows: int = 1
     georeference: Callable[[], Where | None] = _nowhere
+    resident: Tensor | None = None
 
 
 def guarded(image: OpenImage) -> OpenImage:

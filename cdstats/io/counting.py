@@ -163,7 +163,11 @@ def count_image(
             if rows and (image.part is None or rows[1] > image.height):
                 raise DataError(_CHANGED)
             blocks = image.part(*rows) if rows and image.part else image.blocks()
-            for block in blocks:
+            if image.resident is not None:
+                from cdstats.io.resident import value_counts
+
+                counts = value_counts(image.resident, edges)
+            for block in blocks if counts is None else ():
                 found = count_block(block, edges)
                 counts = _bounded(found if counts is None else counts + found, edges)
     except DataError as error:

@@ -2,13 +2,15 @@
 
 Each array, tensor or PIL image is saved to a temporary folder and read as a file, so
 that options and numbers agree with files. A generator needs the memory of one image.
+CUDA tensors stay on their GPU: `cdstats.io.npy.RESIDENT` maps empty files to them.
 """
 
 from __future__ import annotations
 
+import os
 import re
 import struct
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from itertools import chain
 from os import PathLike
@@ -19,44 +21,99 @@ import numpy as np
 
 from cdstats.core.errors import UsageError
 from cdstats.core.options import NO_PAIRS
+from cdstats.io.npy import RESIDENT
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from torch import Tensor
 
 PRED: Final = "pred"
 TARGET: Final = "target"
 """Keys of an item with a prediction and its mask."""
 _SIDES: Final = ((PRED, TARGET), ("threshold_from", "threshold_target"))
 """Arguments for predictions and their masks."""
+_ON_HOST: Final = ("scheduler", "pred_changed", "rule_sensitivity")
+"""Options that need pixels in CPU memory."""
 _COLOURS: Final = 3
+_BFLOAT: Final = "torch.bfloat16"
+_NUMBERS: Final = re.compile(r"torch\.(bool|uint8|int\d+|b?float(16|32|64))")
+"""Tensor types that can be counted and scored on a GPU."""
 _NAME: Final = re.compile(r"(?!.*\.(?:pth?|txt)$)[\w.-]*\w[\w.-]*(/[\w.-]*\w[\w.-]*)*")
 """Image names: path components without blanks."""
 
 
+class _Room(ExitStack):
+    """Temporary folders and GPU tensors that are kept while a function runs."""
+
+    def __init__(self, *, stay: bool) -> None:
+        super().__init__()
+        self._stay = stay
+        self.devices: set[Any] = set()
+
+    def folder(self) -> Path:
+        """Make a folder."""
+        from tempfile import TemporaryDirectory
+
+        return Path(self.enter_context(TemporaryDirectory(prefix="cdstats-")))
+
+    def stays(self, image: Any, role: str) -> bool:  # noqa: ANN401 - as above
+        """Whether an image stays on its GPU; colours and stacks of masks do not."""
+        if not (self._stay and hasattr(image, "detach") and is_on_device(image)):
+            return False
+        plain = role == PRED or image.ndim == 2 or image.shape[0] == 1
+        known = _NUMBERS.fullmatch(str(image.dtype)) is not None
+        return plain and known and str(image.layout) == "torch.strided"
+
+    def keep(self, path: Path, tensor: Tensor) -> None:
+        """Keep a copy of a GPU tensor in place of the contents of a file."""
+        path.write_bytes(np.lib.format.MAGIC_PREFIX)
+        key = os.path.abspath(path)  # noqa: PTH100 - as it is found
+        own = tensor.detach().clone()
+        RESIDENT[key] = own.float() if str(own.dtype) == _BFLOAT else own
+        self.callback(RESIDENT.pop, key)
+        if tensor.is_cuda:
+            self.devices.add(tensor.device)
+
+
+def is_on_device(tensor: Tensor) -> bool:
+    """Whether a tensor is on a CUDA device with at least a quarter of memory free."""
+    if tensor.device.type != "cuda":
+        return False
+    from torch import cuda
+
+    free, total = cuda.mem_get_info(tensor.device)
+    kept = cuda.memory_reserved(tensor.device) - cuda.memory_allocated(tensor.device)
+    return free + kept > total // 4
+
+
 @contextmanager
 def as_files(
-    given: Mapping[str, Any], *, models: bool = False
+    given: Mapping[str, Any], *, models: bool = False, stay: bool = True
 ) -> Iterator[dict[str, Any]]:
-    """Replace images in memory by temporary files, which are removed afterwards."""
+    """Replace images in memory by temporary files, which are removed afterwards.
+
+    With ``stay``, CUDA tensors stay on their GPU unless an option needs them elsewhere.
+    """
     known = dict(given)
-    with ExitStack() as stack:
-
-        def folder() -> Path:
-            from tempfile import TemporaryDirectory
-
-            made = stack.enter_context(TemporaryDirectory(prefix="cdstats-"))
-            return Path(made)
-
+    stay &= known.get("engine", "local") == "local" and known.get("device") != "cpu"
+    stay &= not any(known.get(name) for name in _ON_HOST)
+    with _Room(stay=stay) as room:
         if "paths" in known:
-            known["paths"] = _taken(known["paths"], "masks", TARGET, folder)
+            known["paths"] = _taken(known["paths"], "masks", TARGET, room)
+            if RESIDENT:
+                known["jobs"] = 1  # worker processes cannot read them
         for pred, target in _SIDES:
             if pred in known and known.get(target) is None:
                 named = {PRED: pred, TARGET: target}
-                both = _pairs(known[pred], folder)
+                both = _pairs(known[pred], room)
                 known |= {named[role]: paths for role, paths in both.items()}
             elif pred in known:
-                known[pred] = _taken(known[pred], "preds", PRED, folder, models=models)
-                known[target] = _taken(known[target], "targets", TARGET, folder)
+                known[pred] = _taken(known[pred], "preds", PRED, room, models=models)
+                known[target] = _taken(known[target], "targets", TARGET, room)
+        for device in room.devices:
+            from cdstats.io.resident import in_order
+
+            room.enter_context(in_order(device))
         yield known
 
 
@@ -64,7 +121,7 @@ def _taken(
     value: Any,  # noqa: ANN401 - any argument
     name: str,
     role: str,
-    folder: Callable[[], Path],
+    room: _Room,
     *,
     models: bool = False,
 ) -> Any:  # noqa: ANN401 - the given paths, or a list file
@@ -76,7 +133,7 @@ def _taken(
         if all(isinstance(one, (str, PathLike, int, float)) for one in value.values()):
             return value
         if models or not all(map(_is_array, value.values())):
-            return {k: _taken(one, name, role, folder) for k, one in value.items()}
+            return {k: _taken(one, name, role, room) for k, one in value.items()}
         items = value.items()
     elif _is_array(value):
         items = enumerate(_split(value, role))
@@ -85,10 +142,10 @@ def _taken(
         if not (_is_array(first) or isinstance(first, (Mapping, tuple))):
             return again
         items = enumerate(again)
-    return _saved(folder, items, {role: name})[role]
+    return _saved(room, items, {role: name})[role]
 
 
-def _pairs(value: Any, folder: Callable[[], Path]) -> dict[str, Any]:  # noqa: ANN401
+def _pairs(value: Any, room: _Room) -> dict[str, Any]:  # noqa: ANN401
     """Save predictions and masks of items that hold both; empty for other values."""
     if value is None or isinstance(value, (str, bytes, PathLike, Mapping)):
         return {}
@@ -97,10 +154,10 @@ def _pairs(value: Any, folder: Callable[[], Path]) -> dict[str, Any]:  # noqa: A
         first, value = _peeked(value)
         if isinstance(first, Mapping):
             both = {PRED: "preds", TARGET: "targets"}
-            return _saved(folder, enumerate(value), both)
+            return _saved(room, enumerate(value), both)
     if _is_array(first):
         raise UsageError(NO_PAIRS)
-    return {PRED: _taken(value, "preds", PRED, folder)}
+    return {PRED: _taken(value, "preds", PRED, room)}
 
 
 def _is_array(value: object) -> bool:
@@ -126,7 +183,7 @@ def _peeked(value: Any) -> tuple[Any, Any]:  # noqa: ANN401 - as above
     return first, chain([first], items) if is_held else value
 
 
-def _split(value: Any, role: str) -> Iterator[NDArray[Any]]:  # noqa: ANN401
+def _split(value: Any, role: str) -> Iterator[Any]:  # noqa: ANN401
     """The images of one array; ambiguous shapes are refused."""
     shape = tuple(np.shape(value))
     colours = role == TARGET and shape[-1:] == (_COLOURS,)
@@ -146,9 +203,9 @@ def _split(value: Any, role: str) -> Iterator[NDArray[Any]]:  # noqa: ANN401
     if len(shape) == 4 and colours and shape[1] == 1:
         raise TypeError(f"masks {shape} have channels: pass a list")
     if len(shape) == 2:
-        return iter([_array(value)])
+        return iter([value])
     if len(shape) in (3, 4):
-        return (_array(value[number]) for number in range(shape[0]))
+        return (value[number] for number in range(shape[0]))
     raise TypeError(f"an array {shape}: expected (H, W), (N, H, W) or (N, 1, H, W)")
 
 
@@ -156,20 +213,20 @@ def _array(value: Any) -> NDArray[Any]:  # noqa: ANN401 - as above
     """Convert an array, a tensor on any device or a PIL image to an array."""
     if hasattr(value, "detach"):
         value = value.detach().cpu()
-        if str(value.dtype) == "torch.bfloat16":
+        if str(value.dtype) == _BFLOAT:
             value = value.float()
     return np.asarray(value)
 
 
 def _saved(
-    folder: Callable[[], Path], items: Iterable[tuple[Any, Any]], names: dict[str, str]
+    room: _Room, items: Iterable[tuple[Any, Any]], names: dict[str, str]
 ) -> dict[str, str]:
     """Save the images of each role and return the lists of files."""
-    places = {role: folder() for role in names}
+    places = {role: room.folder() for role in names}
     keys = []
     for key, item in items:
         for role, place in places.items():
-            _save(place, str(key), item, role)
+            _save(room, place, str(key), item, role)
         keys.append(f"{key}\n")
     lists = {role: place / f"{names[role]}.txt" for role, place in places.items()}
     for listed in lists.values():
@@ -177,7 +234,7 @@ def _saved(
     return {role: f"@{listed}" for role, listed in lists.items()}
 
 
-def _save(folder: Path, name: str, item: Any, role: str) -> None:  # noqa: ANN401
+def _save(room: _Room, folder: Path, name: str, item: object, role: str) -> None:
     if isinstance(item, Mapping):
         if role not in item:
             raise TypeError(f"item {name} has no {role!r}; it has {', '.join(item)}")
@@ -193,13 +250,16 @@ def _save(folder: Path, name: str, item: Any, role: str) -> None:  # noqa: ANN40
         raise TypeError(
             f"image {name!r}: expected a name of letters, digits, '_', '-', '.', '/'"
         )
-    array = _array(item)
+    stays = room.stays(item, role)
+    array: Any = item if stays else _array(item)
     if array.ndim == 3 and array.shape[0] == 1:
         array = array[0]
     path = folder / name
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("xb") as file:
-        if role == TARGET and array.ndim == 3 and array.dtype == np.uint8:
+        if stays:
+            room.keep(path, array)
+        elif role == TARGET and array.ndim == 3 and array.dtype == np.uint8:
             file.write(_bmp(array))
         else:
             np.save(file, array)

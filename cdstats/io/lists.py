@@ -74,13 +74,13 @@ def list_lines(place: str) -> Iterator[str]:
             copy = fetch(place)  # keeps the temporary file
             path = copy.path
         except DataError as error:
-            raise DataError(f"@{place}: the list {error}") from None
+            raise DataError(f"@{place}: list {error}") from None
     try:
         with open_text(path) as file:
             yield from lines_of(file, f"@{place}")
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
-        raise DataError(f"@{place}: the list cannot be read: {reason}") from None
+        raise DataError(f"@{place}: list cannot be read: {reason}") from None
 
 
 def beside_list(place: str, line: str) -> str:
@@ -141,8 +141,6 @@ class _Line(NamedTuple):
 
 
 class _SplitList(NamedTuple):
-    """The lines of one list file."""
-
     split: str
     path: Path
     lines: tuple[_Line, ...]
@@ -265,7 +263,6 @@ class SplitLists:
         return placed, notes
 
     def _missing(self) -> Iterator[str]:
-        """Notes on listed names without a mask."""
         held = {
             n for lists, path, _ in self._beside() for n in _names_of(lists.below(path))
         }
@@ -435,7 +432,7 @@ def _text(path: Path) -> str | None:
     except NotGivenError:
         return None
     except DataError as error:
-        raise DataError(f"{place}: the list {error}") from None
+        raise DataError(f"{place}: list {error}") from None
     return read_text(copy.path)
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import DTypeLike, NDArray
+    from torch import Tensor
 
 _HEADER_BYTES: Final = 10_000
 _SPAN_BYTES: Final = 1 << 22
@@ -32,6 +33,8 @@ _WHOLE_BYTES: Final = 1 << 27
 _COLUMNS: Final = 512
 Key = int | slice | None
 Shape = tuple[int, ...]
+RESIDENT: Final[dict[str, Tensor]] = {}
+"""GPU tensors, by the path of the file that stands for each; see `cdstats.io.held`."""
 
 
 class Source(Protocol):
@@ -76,6 +79,28 @@ class FileSource:
                 raise DataError(f"{self._kind} file was changed while it was read")
             left = left[read:]
         return data
+
+
+class TensorSource:
+    """A GPU tensor whose numbers are copied to CPU memory when they are read."""
+
+    def __init__(self, tensor: Tensor) -> None:
+        self._tensor = tensor
+
+    def part(
+        self, shape: Shape, dtype: np.dtype[Any], strides: Shape, place: int
+    ) -> Tensor:
+        """A view of the tensor with strides in bytes."""
+        steps = [stride // dtype.itemsize for stride in strides]
+        start = self._tensor.storage_offset() + place // dtype.itemsize
+        return self._tensor.as_strided(shape, steps, start)
+
+    def numbers(
+        self, shape: Shape, dtype: np.dtype[Any], strides: Shape, place: int
+    ) -> NDArray[Any]:
+        """The same numbers in CPU memory."""
+        found: NDArray[Any] = self.part(shape, dtype, strides, place).cpu().numpy()
+        return found
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -152,6 +177,13 @@ class StoredArray:
         return self._source.numbers(self.shape, self.dtype, self._strides, self._place)
 
     @property
+    def resident(self) -> Tensor | None:
+        """The numbers as a GPU tensor; None if they are in a file."""
+        if not isinstance(self._source, TensorSource):
+            return None
+        return self._source.part(self.shape, self.dtype, self._strides, self._place)
+
+    @property
     def is_by_column(self) -> bool:
         """Whether the array is stored in Fortran order."""
         return len(self.shape) > 1 and self._strides[-1] > self._strides[-2]
@@ -188,6 +220,11 @@ def by_number(
 
 def npy_array(path: Path) -> StoredArray:
     """The array of a ``.npy`` file, without reading its numbers."""
+    if (tensor := RESIDENT.get(str(path))) is not None:
+        dtype = numpy_type(tensor)
+        strides = (step * dtype.itemsize for step in tensor.stride())
+        shape = tuple(tensor.shape)
+        return StoredArray(shape, dtype, tuple(strides), 0, TensorSource(tensor))
     source = FileSource(path, "NPY")
     with damage("NPY"):
         shape, dtype, fortran = read_header(source.file, "NPY")
@@ -203,6 +240,11 @@ def npy_array(path: Path) -> StoredArray:
             f"{source.size:,}"
         )
     return stored_array(shape, dtype, place, source, fortran=fortran)
+
+
+def numpy_type(tensor: Tensor) -> np.dtype[Any]:
+    """The NumPy type of a tensor."""
+    return np.dtype(str(tensor.dtype).removeprefix("torch."))
 
 
 def stored_array(

@@ -46,7 +46,7 @@ def read_labels_and_greys(
     """Read the labels like `read_labels`, and the `grey_class` of every pixel."""
     labels, greys = np.empty((2, image.height, image.width), dtype=np.uint8)
     for block in image.blocks():
-        part = _label_block(image, block, rule)
+        part = label_block(image, block, rule)
         values, place = _distinct(block, has_palette=image.palette is not None)
         table = np.array([grey_class(value) for value in values], dtype=np.uint8)
         window = np.s_[
@@ -58,7 +58,6 @@ def read_labels_and_greys(
 
 
 def _joined(strips: Iterable[NDArray[np.uint8]], image: OpenImage) -> NDArray[np.uint8]:
-    """Join strips of whole rows to an image."""
     labels = np.empty((image.height, image.width), dtype=np.uint8)
     row = 0
     for strip in strips:
@@ -71,7 +70,7 @@ def label_strips(image: OpenImage, rule: LabelRule) -> Iterator[NDArray[np.uint8
     """Read the labels like `read_labels`, as strips of whole rows."""
     strip = np.empty((0, image.width), dtype=np.uint8)
     for block in image.blocks():
-        part = _label_block(image, block, rule)
+        part = label_block(image, block, rule)
         height, width = part.shape
         if width == image.width:
             yield part
@@ -83,7 +82,8 @@ def label_strips(image: OpenImage, rule: LabelRule) -> Iterator[NDArray[np.uint8
             yield strip
 
 
-def _label_block(image: OpenImage, block: Block, rule: LabelRule) -> NDArray[np.uint8]:
+def label_block(image: OpenImage, block: Block, rule: LabelRule) -> NDArray[np.uint8]:
+    """The labels of a block of a mask."""
     if block.half is not None and block.half.any():
         raise DataError(
             f"half transparent in {counted(int(block.half.sum()), 'pixel')}"
@@ -112,7 +112,7 @@ def prediction_labels(
     """
     values = block.values
     if values.dtype.kind != "f" and (values.dtype.itemsize == 1 or block.is_colour):
-        labels = _label_block(image._replace(nodata=None), block, rule)
+        labels = label_block(image._replace(nodata=None), block, rule)
         labels[labels == CODES[Label.IGNORED]] = 0
         return labels
     rest = next((la for la in Label if REST in rule.terms(la)), None)
@@ -204,5 +204,7 @@ def is_soft(image: OpenImage) -> bool:
     """Whether an image is a floating-point array of soft targets, without a rule."""
     if image.format not in ("NPY", "NPZ"):
         return False
+    if image.resident is not None:
+        return image.resident.is_floating_point()
     block = next(iter(image.blocks()), None)
     return block is not None and block.values.dtype.kind == "f"

@@ -266,7 +266,6 @@ class Batch(NamedTuple):
         return loss.reshape(self.shape) if per_pixel else loss[:, 0]
 
     def _weight(self, weight: Tensor | float) -> Tensor:
-        """A weight of each row, ``(N·H, 1)``."""
         if not isinstance(weight, Tensor):
             weight = self.scores.new_full((1,), weight)
         rows = weight.to(self.scores.dtype).reshape(-1, 1, 1)

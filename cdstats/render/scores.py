@@ -269,7 +269,6 @@ def score_columns(
 
 
 def _print_metrics(console: Console, rows: Sequence[DatasetScore]) -> None:
-    """Print the metrics of all models, one row each."""
     named = ("model",) if any(row.model for row in rows) else ()
     console.print(Text("changed class, pooled over all images", style="bold"))
     print_table(console, Table.of(DatasetScore, rows, (*named, *_headlines())))
@@ -277,7 +276,6 @@ def _print_metrics(console: Console, rows: Sequence[DatasetScore]) -> None:
 
 
 def _headlines() -> list[str]:
-    """The columns of the main metrics."""
     return [
         name
         for name, one in metrics_of(DatasetScore).items()
@@ -293,7 +291,6 @@ def headline(row: DatasetScore) -> str:
 
 
 def _print_losses(console: Console, model: ModelScore) -> None:
-    """Print the losses of one model, and the share of each from changed pixels."""
     dataset = model.dataset
     if dataset.model:
         console.print(Text(printable(dataset.model), style="bold"))
@@ -314,7 +311,6 @@ def _print_losses(console: Console, model: ModelScore) -> None:
 
 
 def _print_trivial(console: Console, models: Sequence[ModelScore]) -> None:
-    """Print the losses of constant predictors, each once."""
     texts = (
         f"  {one.name}: {_number(one.bce)}, {_number(one.class_mean)}"
         for model in models
@@ -327,7 +323,6 @@ def _print_trivial(console: Console, models: Sequence[ModelScore]) -> None:
 
 
 def _title(result: LossResult) -> str:
-    """The title of a loss in the table."""
     beta = result.params.get("beta")
     if result.loss != "balanced_ce":
         return _TITLES.get(result.loss, result.loss)

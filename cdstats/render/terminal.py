@@ -118,8 +118,6 @@ def print_message(console: Console, message: Message) -> None:
 
 
 class _Shown(NamedTuple):
-    """A column of a table."""
-
     title: str
     is_left: bool
     folds: bool

@@ -94,7 +94,6 @@ def _print_dataset(console: Console, one: DatasetWeights, *, explain: bool) -> N
 
 
 def _glossary(rows: Sequence[Scheme]) -> Grid:
-    """The formula, source and remark of each scheme."""
     grid = pairs_grid()
     for row in rows:
         text = Text(row.formula)
@@ -222,7 +221,6 @@ def _torch(one: DatasetWeights, chosen: _Chosen, key: str) -> str:
 
 
 def _opencd(one: DatasetWeights, chosen: _Chosen, key: str) -> str:
-    """Lines of an Open-CD or MMSegmentation configuration."""
     zero, changed, reason = chosen
     notes = [
         "Two channels. MMSegmentation 1.x divides by the sum of the weights, 0.x by",
@@ -257,7 +255,6 @@ def _opencd(one: DatasetWeights, chosen: _Chosen, key: str) -> str:
 
 
 def _call(start: str, *arguments: str) -> str:
-    """A call with one argument per line."""
     between = ",\n" + " " * len(start)
     return f"{start}{between.join(arguments)})\n"
 

@@ -161,7 +161,6 @@ _OF_LOSS: Final = "loss-beta"
 def _mask_groups(
     material: Material, pairs: list[tuple[Chart, dict[str, Any]]]
 ) -> list[tuple[str, list[dict[str, Any]]]]:
-    """The figures of each dataset, in the order of datasets."""
     rows = material.masks.datasets if material.masks else ()
     own = [(one, figure) for one, figure in pairs if one.figure in _OF_MASKS]
     return [
@@ -195,7 +194,6 @@ def _figures(found: list[Chart], stated: Sequence[str]) -> Iterator[dict[str, An
 
 
 def _galleries(material: Material) -> list[dict[str, Any]]:
-    """The worst images of each model, with their data and descriptions."""
     found: dict[str, list[dict[str, Any]]] = {}
     for picture in material.scores.pictures if material.scores else ():
         image = picture.image
@@ -318,8 +316,6 @@ def _signed(value: float) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _DifferenceRow:
-    """The difference of a measure between a model and the first model."""
-
     measure: str
     model: str
     value: float | None
@@ -330,8 +326,6 @@ class _DifferenceRow:
 
 @dataclass(frozen=True, slots=True)
 class _LossRow:
-    """A loss of a model, and its share from changed pixels."""
-
     model: str
     loss: str
     mean: str = field(metadata=column(align="right"))
@@ -375,7 +369,6 @@ def _stated_notes(scores: ScoreMaterial) -> tuple[str, ...]:
 
 
 def _metrics_table(scores: ScoreMaterial) -> Table:
-    """Metrics of the changed class, a row for each model."""
     rows = [replace(m.dataset, model=m.name or _ONE_MODEL) for m in scores.models]
     known = metrics_of(DatasetScore).items()
     names = ("model", "images", *(name for name, one in known if one.headline))
@@ -438,7 +431,6 @@ _COMPARED_LOSSES: Final = ("bce_mean", "class_mean_bce")
 
 
 def _loss_table(scores: ScoreMaterial) -> Table:
-    """Every loss of every model."""
     rows = [
         _loss_row(one.name or _ONE_MODEL, result, share)
         for one in scores.models

@@ -36,25 +36,23 @@ Bar = AbstractContextManager[Any]
 
 
 class _SourceOptions(Options, panel="Sources"):
-    """Options for masks, predictions, and rows of earlier runs."""
-
     masks: Paths | None = option(
         None,
-        "Masks to count, as for `cdstats ratio`. Repeatable.",
+        "Masks to count, as in `cdstats ratio`. Repeatable.",
         metavar="[NAME=]PATH",
     )
     pred: Paths | None = option(
         None,
-        "Predictions to score, as for `cdstats loss`; NAME= names a model. Repeatable.",
+        "Predictions to score, as in `cdstats loss`; NAME= names a model. Repeatable.",
         metavar="[NAME=]PATH",
     )
     target: StrPath | None = option(
-        None, "The masks of the predictions.", typed=PathLike, metavar="PATH"
+        None, "Masks of the predictions.", typed=PathLike, metavar="PATH"
     )
     from_files: Sequence[StrPath] = option(
         (),
         "Image rows that `cdstats ratio` or `cdstats loss` wrote as CSV, instead of "
-        "files. Twice for both.",
+        "files. Repeat for both.",
         flags=("--from",),
         metavar="FILE",
     )
@@ -71,38 +69,32 @@ class _SourceOptions(Options, panel="Sources"):
 
 
 class _FileOptions(Options, kw_only=False):
-    """The option for the file of a report."""
-
     output: StrPath = option(
         Path("report.html"),
-        "The file to write.",
+        "Output file.",
         flags=("--output", "-o"),
         metavar="FILE.html",
     )
 
 
 class _FolderOptions(Options, kw_only=False):
-    """The option for the folder of figures."""
-
     folder: StrPath = option(
         Path("figures"),
-        "The folder to write to.",
+        "Output folder.",
         flags=("--output", "-o"),
         metavar="FOLDER",
     )
 
 
 class _FigureOptions(_FolderOptions, panel="Output"):
-    """Options for the selection of figures."""
-
     only: Sequence[str] = option(
         (),
-        f"Write this figure alone: {', '.join(FIGURES)}. Repeatable.",
+        f"Write only this figure: {', '.join(FIGURES)}. Repeatable.",
         metavar="NAME",
     )
     formats: Sequence[FigureFormat | str] = option(
         tuple(FigureFormat),
-        "Write this format alone. Repeatable.",
+        "Write only this format. Repeatable.",
         choices=tuple(one.value for one in FigureFormat),
         flags=("--format",),
     )
@@ -120,17 +112,17 @@ class ShownOptions(
     """The options that `cdstats.report` and `cdstats.plot` share."""
 
     command: str = option(
-        "", "The command to name as the source.", on_command_line=False
+        "", "Command to name in the report as its source.", on_command_line=False
     )
     counting: Callable[[], Bar] = option(
         nullcontext,
-        "Opens a context whose value is called with masks counted, all masks and "
-        "pixels.",
+        "Returns a context manager. Its value is called with the number of counted "
+        "masks, of all masks and of pixels.",
     )
     scoring: Callable[[], Bar] = option(
         nullcontext,
-        "Opens a context whose value is called with the number of a prediction and "
-        "pixels.",
+        "Returns a context manager. Its value is called with the number of scored "
+        "predictions and of pixels.",
     )
 
 

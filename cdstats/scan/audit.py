@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -46,7 +47,7 @@ NEEDS_A_DISK: Final = ("image sizes", "equality of files byte by byte")
 """Checks that are skipped for masks in a store or an archive."""
 
 
-@takes(AuditOptions, as_files)
+@takes(AuditOptions, partial(as_files, stay=False))
 def audit(options: AuditOptions) -> AuditResult:
     """Check masks for problems: leakage, encodings, specks, shifts and more.
 

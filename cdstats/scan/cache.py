@@ -143,7 +143,7 @@ class Cache:
         self._waiting: list[tuple[str, bool, str]] = []
         self._written = time.monotonic()
         if path is not None:
-            _made_or_checked(path)
+            _create_or_check(path)
         with self._naming_file():
             self._database = sqlite3.connect(
                 path.absolute() if path else "",
@@ -175,10 +175,10 @@ class Cache:
                 )
         # With a write-ahead log, commits survive a crash of the program without a disk
         # write each, and other runs may read during a write.
-        self._patiently("PRAGMA journal_mode = WAL")
+        self._retry_if_locked("PRAGMA journal_mode = WAL")
         self._database.execute("PRAGMA synchronous = NORMAL")
 
-    def _patiently(self, line: str) -> None:
+    def _retry_if_locked(self, line: str) -> None:
         """Run a statement again while another run has locked the database.
 
         For such statements SQLite does not apply its own timeout.
@@ -311,7 +311,7 @@ def _checksum(key: str, text: str, finished: bool) -> int:
     return zlib.crc32(f"{key}\n{bool(finished)}\n{text}".encode())
 
 
-def _made_or_checked(path: Path) -> None:
+def _create_or_check(path: Path) -> None:
     """Create a new file, or refuse an existing file that is not an SQLite database."""
     try:
         # SQLite would create the file with permissions that ignore the umask.

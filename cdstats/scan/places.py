@@ -59,7 +59,6 @@ class Places:
 
 
 def _sizes(files: Sequence[FoundFile]) -> Counter[str]:
-    """Number of files of each split."""
     splits = files.splits if isinstance(files, FoundFiles) else ()
     if len(splits) == 1:
         return Counter({splits[0]: len(files)})

@@ -112,7 +112,8 @@ def ratio(options: RatioOptions) -> RatioResult:
     ``paths`` may also be masks in memory: an array or a tensor ``(H, W)``,
     ``(N, H, W)`` or ``(N, 1, H, W)``, one mask of colours ``(H, W, 3)``; a list, a
     generator or a dataset of masks, PIL images or ``{"target": mask}``; or a mapping of
-    names to masks. They are written to a temporary folder while the function runs.
+    names to masks. They are written to a temporary folder while the function runs,
+    tensors of a CUDA device are counted there.
 
     ``jobs=1`` counts in this process, None starts workers if enough work is left, and
     -1 uses all cores. The workers of a Dask cluster must see the files under the same

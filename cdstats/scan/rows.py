@@ -36,7 +36,7 @@ _PUT: Final = "INSERT INTO rows VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _ALL: Final = "SELECT * FROM rows "
 _IN_ORDER: Final = " ORDER BY file, number "
 _WHERE: Final = "the temporary file of rows"
-_TOGETHER: Final = 256
+_BATCH: Final = 256
 """Rows written in one transaction."""
 _FAILED: Final = -1
 """Rule number of a failed row."""
@@ -97,7 +97,7 @@ class StoredImages(Sequence[ImageRecord]):
         counts = (row.width, row.height, row.changed, row.unchanged, row.ignored)
         values = (place, number, member, *counts, row.change_ratio, rule, reason)
         self._waiting.append(values)
-        if len(self._waiting) >= _TOGETHER:
+        if len(self._waiting) >= _BATCH:
             self._write()
         self._number += 1
         self._is_plain &= number == 0

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from cdstats.scan.cache import Cache
     from cdstats.scan.places import Placed
 
-_ASKED: Final = 64
+_STAMPS_AHEAD: Final = 64
 """Files whose stamps are requested in advance, because a store answers slowly."""
-_GONE: Final = (
+_LOST_COUNTS: Final = (
     "its counts are no longer in the cache, which is damaged or was changed by another "
     "program; remove the cache and run again"
 )
@@ -52,13 +52,13 @@ class Stream:
     ) -> None:
         self._places = Places(found)
         self._cache = cache
-        self._is_late = choice.rule is None
+        self._defers_rows = choice.rule is None
         self._first = FirstFailure(len(self._places)) if strict else None
         self._labels = [
             DatasetLabels(dataset.name, choice, dataset.origin) for dataset in found
         ]
-        self._stamps = _Stamps(len(self._places) if self._is_late else 0)
-        self._watch = _Watch(self._places, announce) if announce else None
+        self._stamps = _Stamps(len(self._places) if self._defers_rows else 0)
+        self._warner = _RefusalWarner(self._places, announce) if announce else None
         self._order = _InOrder(len(self._places), each) if each else None
         self.summaries = Summaries()
         self._max_pixels = MAX_PIXELS
@@ -84,12 +84,12 @@ class Stream:
             pixels += sum(c.mask.width * c.mask.height for c in one[2] if c.mask)
             if progress:
                 progress(done, len(self._places), pixels)
-        if self._is_late:
+        if self._defers_rows:
             for place in range(len(self._places)):
                 placed, stamp = self._places[place], self._stamps.get(place)
                 known = self._cache.get(placed.task, stamp) if self._cache else None
                 if known is None:
-                    raise DataError(f"{placed.file.path}: {_GONE}")
+                    raise DataError(f"{placed.file.path}: {_LOST_COUNTS}")
                 known = _limited(known, self._max_pixels)
                 self._add_rows(place, placed, _masks(placed, known))
         # A refused encoding is reported later, with the options that settle it.
@@ -119,7 +119,7 @@ class Stream:
             place = unknown[number]
             placed = self._places[place]
             self._stamps.put(place, state.stamp)
-            if self._cache is not None and (state.finished or self._is_late):
+            if self._cache is not None and (state.finished or self._defers_rows):
                 self._cache.put(placed.task, state)
             yield place, placed, state.counted
 
@@ -129,20 +129,19 @@ class Stream:
         for place in range(len(self._places)):
             placed = self._places[place]
             waiting.append((placed, ask_stamp(placed.task, placed.file.mark)))
-            if len(waiting) > _ASKED:
+            if len(waiting) > _STAMPS_AHEAD:
                 first, stamp = waiting.popleft()
                 yield first, stamp()
         for last, stamp in waiting:
             yield last, stamp()
 
     def _take(self, place: int, placed: Placed, counted: Sequence[Counted]) -> None:
-        """Add the masks of a file."""
         labels, masks = self._labels[placed.number], _masks(placed, counted)
         for mask in masks:
             labels.see(mask, place)
-        if self._watch:
-            self._watch.see(placed.number, placed.file.split, len(masks), labels)
-        rows = [] if self._is_late else self._add_rows(place, placed, masks)
+        if self._warner:
+            self._warner.see(placed.number, placed.file.split, len(masks), labels)
+        rows = [] if self._defers_rows else self._add_rows(place, placed, masks)
         if self._first is not None:
             told = self._first.see(place, _failure(placed, counted, rows))
             if told is not None:
@@ -220,7 +219,7 @@ class _Stamps:
         return Stamp(size, time, *self._partners.get(place, (-1, -1)))
 
 
-class _Watch:
+class _RefusalWarner:
     """Warns about a split as soon as it is certain to be refused."""
 
     def __init__(self, places: Places, announce: Callable[[Message], None]) -> None:

@@ -119,7 +119,6 @@ class TileBatches:
             self.end(image)
 
     def _compute(self, image: int, flat: NDArray[Any], labels: NDArray[Any]) -> None:
-        """Sum tiles of an image."""
         shape = (-1, min(TILE, flat.size))
         scores, target = flat.reshape(shape), labels.reshape(shape)
         found = array_sums(scores, target, compiled=self._compiled, **self._options)

@@ -215,7 +215,6 @@ def _names(losses: Sequence[Loss]) -> dict[str, Loss]:
 def _measure(
     model: str, run: LossRun, shared: SharedImages, losses: Mapping[str, Loss]
 ) -> Measured:
-    """The measures of one model on the shared images with a valid pixel."""
     places = [
         place
         for place in shared.rows[model]

@@ -8,7 +8,7 @@ are divided, until no printed digit depends on the order of scores within a leve
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from cdstats.core.pixel_terms import Array
     from cdstats.core.score_records import Place
     from cdstats.core.sums import Floats
     from cdstats.score.scoring import Scoring, Share
@@ -134,10 +135,15 @@ class Curves:
     ) -> None:
         """Pass the counts of all images by level to ``take``; read them if needed."""
 
-        def collect(place: Place, scores: NDArray[Any], labels: NDArray[Any]) -> None:
+        def collect(place: Place, scores: Array, labels: Array) -> None:
             if place not in held:
                 return
             logits = self.how.choice.of(place.model).kind is Kind.LOGIT
+            if not isinstance(scores, np.ndarray):
+                from cdstats.score.device_batches import levels_on_device
+
+                take(place, levels_on_device(scores, labels, bits, logits=logits))
+                return
             flat, label = scores.reshape(-1), labels.reshape(-1)
             for at in range(0, flat.size, _CHUNK):
                 part = slice(at, at + _CHUNK)

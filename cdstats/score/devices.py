@@ -13,7 +13,7 @@ from cdstats.core.errors import UsageError, counted
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-_PAYS: Final = 1 << 29
+_LEAST_BYTES: Final = 1 << 29
 """Bytes of predictions from which compiled loops save time despite their start."""
 
 
@@ -90,7 +90,7 @@ def compiling_pays(paths: Iterable[str]) -> bool:
         file = Path(path)
         if path not in seen and file.is_file():
             held += file.stat().st_size
-        if held >= _PAYS:
+        if held >= _LEAST_BYTES:
             return True
         seen.add(path)
     return False

@@ -121,7 +121,6 @@ def _is_name_pattern(by: str) -> bool:
 
 
 def _group(place: Place, by: str) -> str | None:
-    """The group of one image, or None."""
     if not _is_name_pattern(by):
         return words_of(place).get(by.strip("{}"))
     name = PurePosixPath(place.target)

@@ -12,12 +12,13 @@ also where the sigmoid itself would round to 1.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
 from cdstats.core.histogram import LevelCounts
 from cdstats.io.predictions import PALETTE
+from cdstats.score.batching import native
 from cdstats.score.kernel.tile import in_threads
 
 if TYPE_CHECKING:
@@ -219,16 +220,16 @@ def label_scale(stored: LevelCounts) -> float | None:
     return 255.0 if held <= {0, 255} else None
 
 
-_HALF: Final = np.float64(0.5).view(np.uint64)
-_ONE: Final = _HALF + _HALF
-_ROUNDINGS: Final = np.uint64(4)
-_BITS: Final = np.uint64(45)
+HALF: Final = np.float64(0.5).view(np.uint64)
+_ONE: Final = HALF + HALF
+ROUNDINGS: Final = np.uint64(4)
+BITS: Final = np.uint64(45)
 """Bits in which ranks of one code differ; a code keeps 7 bits below a power of two."""
-_LOW: Final = np.uint64((1023 - 127) << 7)
+LOW: Final = np.uint64((1023 - 127) << 7)
 """All ranks of p below 2^-127 have one code; the same holds for 1 - p."""
-CODES: Final = int(2 * ((_HALF >> _BITS) - _LOW)) + 1
+CODES: Final = int(2 * ((HALF >> BITS) - LOW)) + 1
 """Number of codes of ranks; the first contains p = 0 and the last p = 1."""
-SPANS: Final = np.full(CODES, _BITS, dtype=np.uint64)
+SPANS: Final = np.full(CODES, BITS, dtype=np.uint64)
 """Bits in which the ranks of each code differ."""
 SPANS[0], SPANS[-1] = 60, 63
 _WAITING: Final = 1 << 20
@@ -255,12 +256,12 @@ def ranks_of(scores: NDArray[Any], *, logits: bool) -> NDArray[np.uint64]:
     bits = rest.view(np.uint64)
     found: NDArray[np.uint64] = np.where(upper, _ONE - bits, bits)
     # A few roundings lower, so that a rank never exceeds the probability of the logit.
-    return found - np.minimum(found, _ROUNDINGS) if logits else found
+    return found - np.minimum(found, ROUNDINGS) if logits else found
 
 
 def probs_of(ranks: NDArray[np.uint64]) -> Floats:
     """The probabilities of ranks, rounded down so that 1 - p is never too small."""
-    upper = ranks >= _HALF
+    upper = ranks >= HALF
     rest = np.where(upper, _ONE - ranks, ranks).view(np.float64)
     probs = np.where(upper, 1 - rest, rest)
     return np.where(upper & (1 - probs < rest), np.nextafter(probs, 0), probs)
@@ -269,13 +270,51 @@ def probs_of(ranks: NDArray[np.uint64]) -> Floats:
 def codes_of(ranks: NDArray[np.uint64]) -> NDArray[np.uint16]:
     """Ranks as codes of 16 bits: 128 codes per power of two of p and of 1 - p."""
     top = np.uint64(CODES - 1)
-    codes: NDArray[np.uint64] = np.clip(ranks >> _BITS, _LOW, _LOW + top) - _LOW
+    codes: NDArray[np.uint64] = np.clip(ranks >> BITS, LOW, LOW + top) - LOW
     return codes.astype(np.uint16)
+
+
+def codes_of_scores(scores: NDArray[Any], logits: bool) -> NDArray[np.uint16]:
+    """The code of the rank of each score, computed in chunks."""
+    flat = scores.reshape(-1)
+    codes = [
+        codes_of(ranks_of(flat[at : at + _CHUNK], logits=logits))
+        for at in range(0, flat.size, _CHUNK)
+    ]
+    return np.concatenate(codes)
+
+
+class Numbers(NamedTuple):
+    """Operations on scores and labels, implemented in NumPy or PyTorch.
+
+    ``stored`` counts stored numbers by label, ``codes`` computes the codes of ranks.
+    """
+
+    native: Callable[[Any], Any]
+    dtype: Callable[[Any], np.dtype[Any]]
+    cast: Callable[[Any, str], Any]
+    count: Callable[[Any], int]
+    divided: Callable[[Any, float], Any]
+    stored: Callable[[Any, Any, bool], LevelCounts]
+    codes: Callable[[Any, bool], Any]
+    on_host: Callable[[Any], NDArray[Any]]
+
+
+IN_ARRAYS: Final = Numbers(
+    native,
+    lambda array: array.dtype,
+    lambda array, dtype: array.astype(dtype),
+    lambda array: int(np.count_nonzero(array)),
+    divided,
+    lambda values, labels, compiled: count_stored(values, labels, compiled=compiled),
+    codes_of_scores,
+    lambda array: array,
+)
 
 
 def ranks_of_codes(codes: NDArray[Any]) -> NDArray[np.uint64]:
     """The lowest rank of each code."""
-    ranks = (codes.astype(np.uint64) + _LOW) << _BITS
+    ranks = (codes.astype(np.uint64) + LOW) << BITS
     return np.where(codes > 0, ranks, np.uint64(0))
 
 

@@ -215,7 +215,6 @@ def _model(
     stated: Stated,
     rules: Mapping[str, str],
 ) -> tuple[list[ScoreRecord], ModelScore]:
-    """The rows of one model in row order, and its scores."""
     known: list[ScoredImage | ScoreRecord] = []
     good: list[PredictionState] = []
     for one in own:

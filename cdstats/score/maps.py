@@ -6,6 +6,7 @@ import re
 import zlib
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from io import SEEK_END
 from itertools import groupby
 from pathlib import Path, PurePosixPath
@@ -94,7 +95,7 @@ class ErrorMaps(Displayed):
         return Table.of(ErrorCounts, self.models)
 
 
-@takes(ErrorOptions, as_files)
+@takes(ErrorOptions, partial(as_files, stay=False))
 def errors(options: ErrorOptions) -> ErrorMaps:
     """Write a map of errors for each mask and model.
 
@@ -195,7 +196,6 @@ class _Drawing:
         reader: PairReader,
         pair: FilePair,
     ) -> None:
-        """Draw a block on the maps of its mask."""
         place = loaded.place
         choice, key = reader.choice.of(place.model), _key(place)
         if key not in drawn:
@@ -253,8 +253,6 @@ def _key(place: Place) -> _Key:
 
 
 class _Maps:
-    """Writes the maps of a run."""
-
     def __init__(self, run: LossRun, folder: Path) -> None:
         self._folder = folder
         self._used: set[str] = set()
@@ -292,7 +290,6 @@ class _Maps:
         return ErrorMap.of(rows, path=path.relative_to(self._folder).as_posix())
 
     def _write_thumbnails(self, one: _Map, path: Path) -> None:
-        """Write thumbnails of the images beside a mask; read once for all models."""
         known, found = self._thumbnails
         if not one.mask or known != one.mask:
             found = thumbnails(one.mask, one.shape[::-1], _SIDE)

@@ -119,7 +119,6 @@ def _mean(_: Metric | None, name: str, t: Totals) -> Floats:
 
 
 def _pooled(loss: Loss, soft: bool, t: Totals) -> Floats:
-    """The pooled value of a loss for each resample."""
     whole = {n: np.rint(t[n]).astype(np.int64) for n in _COUNTS}
     plain: dict[str, Any] = {name: whole.get(name, t[name]) for name in PLAIN}
     if soft:

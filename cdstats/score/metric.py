@@ -18,7 +18,7 @@ from cdstats.core.score_records import (
     scored_records,
 )
 from cdstats.core.sums import SumsTable
-from cdstats.io.predictions import SUM_TOLERANCE
+from cdstats.io.resident import one_channel
 from cdstats.render.table import scalars
 from cdstats.score.batching import Accumulated, TileBatches, term_functions
 from cdstats.score.choices import Kind
@@ -358,12 +358,8 @@ def _scores(planes: Tensor, kind: str) -> tuple[Tensor, Tensor]:
     wide = planes.double() if levels else planes
     if wide.dtype is not torch.float64:
         wide = wide.float()
-    first, last = wide[:, 0], wide[:, -1]
-    if planes.shape[1] == 1 or kind == "logit":
-        none = torch.zeros_like(first, dtype=torch.bool)
-        return (last if planes.shape[1] == 1 else last - first), none
-    # Not "greater": a sum that is no number does not add up either.
-    return last, ~((first + last - 1).abs() <= SUM_TOLERANCE)
+    scores, off = one_channel(wide, logits=kind == "logit")
+    return scores, torch.zeros_like(scores, dtype=torch.bool) if off is None else off
 
 
 def _image_sums(

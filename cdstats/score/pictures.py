@@ -88,7 +88,6 @@ def _canvases(
     wanted: dict[tuple[str, str, str], WorstImage],
     curves: Curves,
 ) -> Iterator[tuple[WorstImage, _Canvas]]:
-    """Each wanted image, after its last block has been read."""
     how, by_rank = curves.how, dict(pairs)
     reader = PairReader(curves.share.targets, how.choice, how.ground)
     for _, scene in groupby(reader.read(pairs), key=lambda loaded: loaded.scene):

@@ -74,7 +74,6 @@ class PairReader:
     def _read_group(
         self, first: int, file: FoundFile, scenes: Sequence[Sequence[RankedPair]]
     ) -> Iterator[Loaded]:
-        """The blocks of all predictions of the masks of one file."""
         many = len(scenes) > 1 or len(scenes[0]) > 1
         masks, reason = self._opened(first, file, _HELD_BYTES if many else 0)
         self.masks = masks
@@ -185,7 +184,6 @@ class PairReader:
         image: OpenImage | None = None,
         mask: Target | None = None,
     ) -> Loaded:
-        """A new row without pixels."""
         self._number += 1
         return Loaded(
             self._number,

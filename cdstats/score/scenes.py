@@ -20,6 +20,7 @@ from cdstats.io.georeference import (
     resampled,
 )
 from cdstats.io.limits import check_memory
+from cdstats.io.npy import numpy_type
 from cdstats.io.predictions import PALETTE
 from cdstats.io.targets import CODES, SOFT_IGNORED, distinct
 from cdstats.score.choices import Kind, ModelChoice, Nodata
@@ -39,7 +40,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
+    from torch import Tensor
 
+    from cdstats.core.pixel_terms import Array
     from cdstats.core.score_records import Place
     from cdstats.io.blocks import OpenImage
     from cdstats.io.georeference import Where
@@ -61,8 +64,8 @@ class Loaded:
     Attributes:
         number: Number of the row, from 0, in the order of reading.
         rank: Number of its pair in the order of the rows.
-        scores: The stored numbers; ``(h, w)``.
-        target: Labels (uint8) or soft targets (float64); ``(h, w)``.
+        scores: The stored numbers, an array or a GPU tensor; ``(h, w)``.
+        target: Labels (uint8) or soft targets (float64), of the same kind; ``(h, w)``.
         corner: First row and column of the block, relative to ``origin``.
         scene: Number of the scene: a prediction, or all crops of a mask.
         covered: Where the prediction has scores; None for everywhere.
@@ -76,8 +79,8 @@ class Loaded:
     rank: int
     place: Place
     size: tuple[int, int] | None
-    scores: NDArray[Any] | None = None
-    target: NDArray[Any] | None = None
+    scores: Any = None
+    target: Any = None
     corner: tuple[int, int] = (0, 0)
     dtype: str = ""
     reason: str = ""
@@ -203,7 +206,8 @@ class Scene:
         georeferences: tuple[Where | None, Where | None],
     ) -> Iterator[Loaded]:
         size, shape, ground = (image.width, image.height), self.mask.shape, self._ground
-        labels, corner = self.mask.labels, None
+        corner, pixels = None, image.resident if crop is None else None
+        labels = self.mask.read_on(None if pixels is None else pixels.device)[0]
         if crop is not None and self._tiles is not None:
             try:
                 corner = self._corner(self._tiles, crop, size, georeferences)
@@ -247,6 +251,9 @@ class Scene:
             difference=at.difference,
             cut=int(is_cut),
         )
+        if pixels is not None:
+            yield self._on_device(row, pixels, labels)
+            return
         if crop is not None:
             # Pixels that two crops cover would count twice.
             for up, down, west, east in self._windows:
@@ -265,8 +272,24 @@ class Scene:
                 greys=self._greys(piece, own),
             )
 
+    def _on_device(self, row: Loaded, pixels: Tensor, labels: Tensor) -> Loaded:
+        """A prediction in GPU memory, as one block."""
+        from cdstats.io.resident import label_hash, one_channel
+
+        scores: Array
+        off: Array
+        logits, scale = self._choice.kind is Kind.LOGIT, self._choice.scale
+        scores, off = one_channel(pixels, logits=logits, scale=scale)
+        refuse_half(Block(0, 0, scores, half=off), labels, self._choice)
+        return replace(
+            row,
+            scores=scores,
+            target=labels,
+            dtype=numpy_type(scores).name,
+            labels=label_hash(labels, self.mask.size),
+        )
+
     def _greys(self, piece: Piece, labels: NDArray[Any]) -> NDArray[np.uint8] | None:
-        """The grey classes of the mask under a piece."""
         greys, (height, width) = self.mask.greys, labels.shape
         if greys is None:
             return None
@@ -281,7 +304,6 @@ class Scene:
         size: tuple[int, int],
         georeferences: tuple[Where | None, Where | None],
     ) -> tuple[int, int]:
-        """The first row and column of a crop on the mask."""
         corners, ground = tiles.corners(crop, size[1], size[0]), self._ground
         if len(corners) == 1:
             return corners[0]
@@ -481,8 +503,14 @@ def ignored_label(labels: NDArray[Any]) -> NDArray[Any]:
     return found
 
 
+def _is_valid(labels: Array) -> Array:
+    """Whether each label or soft target is valid."""
+    soft = "float" in str(labels.dtype)
+    return labels >= 0 if soft else labels != CODES[Label.IGNORED]
+
+
 def _refuse_gaps(lacking: NDArray[np.bool_], labels: NDArray[Any]) -> None:
-    pixels = int((lacking & (labels != ignored_label(labels))).sum())
+    pixels = int((lacking & _is_valid(labels)).sum())
     if pixels:
         raise DataError(
             f"has no score at {counted(pixels, 'valid pixel')}: transparent, masked "
@@ -491,14 +519,14 @@ def _refuse_gaps(lacking: NDArray[np.bool_], labels: NDArray[Any]) -> None:
         )
 
 
-def refuse_half(block: Block, labels: NDArray[Any], choice: ModelChoice) -> None:
+def refuse_half(block: Block, labels: Array, choice: ModelChoice) -> None:
     """Raise if the score of a valid pixel is ambiguous."""
     if block.half is None:
         return
-    wrong = block.half & (labels != ignored_label(labels))
+    wrong = block.half & _is_valid(labels)
     if wrong.any():
         values = block.values[wrong]
-        floating = values.dtype.kind == "f" and choice.scale is None
+        floating = "float" in str(values.dtype) and choice.scale is None
         logits = floating and bool((values < 0).any() or (values > 1).any())
         raise DataError(
             "has two channels that do not add up to 1, or half transparent pixels, at "

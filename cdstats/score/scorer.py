@@ -8,7 +8,7 @@ process in which pixels are scored.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -18,18 +18,15 @@ from cdstats.core.histogram import LevelCounts
 from cdstats.core.label_hash import total_hash
 from cdstats.io.predictions import PALETTE
 from cdstats.io.targets import SOFT_IGNORED
-from cdstats.score.batching import TileBatches, native, term_functions
+from cdstats.score.batching import TileBatches, term_functions
 from cdstats.score.choices import Kind
 from cdstats.score.kernel import IGNORED
 from cdstats.score.levels import (
+    IN_ARRAYS,
     SCALE,
     LevelPool,
-    codes_of,
-    count_stored,
-    divided,
     label_scale,
     plain_numbers,
-    ranks_of,
 )
 from cdstats.score.scenes import valid_pixels
 
@@ -38,11 +35,12 @@ if TYPE_CHECKING:
 
     from cdstats.core.catalogue import Loss
     from cdstats.core.metrics import Confusion
-    from cdstats.core.pixel_terms import Term
+    from cdstats.core.pixel_terms import Array, Term
     from cdstats.core.score_records import Place
     from cdstats.core.sums import ImageSums
     from cdstats.score.batching import Accumulated
     from cdstats.score.curves import Ranked
+    from cdstats.score.levels import Numbers
     from cdstats.score.targets import Seen
 
     PoolKey = tuple[str, str, bool]
@@ -54,7 +52,6 @@ if TYPE_CHECKING:
     from cdstats.score.choices import ModelChoice, Needs, PredictionChoice
     from cdstats.score.scenes import Loaded
 
-    Array = NDArray[Any]
     Collect = Callable[[Place, Array, Array], None]
 
 SIGMOID: Final = (0.5, 0.7311)
@@ -208,8 +205,6 @@ _PARTS: Final = np.array(
 """Two labellings of the four grey classes, which together give counts of each class."""
 _SAMPLE: Final = 64
 """Approximate number of rows and columns of a block that are sampled."""
-_CHUNK: Final = 1 << 18
-"""Scores that are ranked at a time, so that their ranks fit the cache."""
 
 
 class Scorer:
@@ -234,7 +229,7 @@ class Scorer:
         self._needs, self._choice, self._compiled = needs, choice, compiled
         self._collect = collect
         self._device, self._batch = device, batch
-        self._batches: dict[tuple[float, bool], TileBatches] = {}
+        self._batches: dict[tuple[float, bool, bool], TileBatches] = {}
         self._states: dict[int, PredictionState] = {}
         self._greys: dict[int, PredictionState] = {}
         self._held: dict[int, list[tuple[tuple[int, int], Array, Array]]] = {}
@@ -266,7 +261,7 @@ class Scorer:
             return
         # Outside `one_file`, because a batch contains tiles of several images.
         if summed is not None:
-            self._batches_of(choice).add(number, *summed)
+            self._batches_of(choice, summed[0]).add(number, *summed)
         if loaded.greys is not None and self._collect is None:
             self._take_greys(state, loaded, choice)
 
@@ -288,25 +283,30 @@ class Scorer:
             state.greys[part] = own
             summed = self._take(own, loaded, loaded.scores, target, choice, part=True)
             if summed is not None:
-                self._batches_of(choice).add(key, *summed)
+                self._batches_of(choice, summed[0]).add(key, *summed)
 
-    def _batches_of(self, choice: ModelChoice) -> TileBatches:
+    def _batches_of(self, choice: ModelChoice, scores: Array) -> TileBatches:
         """The batches in which the floating scores of a model are summed."""
         how = choice.threshold, choice.kind is Kind.LOGIT
-        if how not in self._batches:
+        lies_there = not isinstance(scores, np.ndarray)
+        key = (*how, lies_there)
+        if key not in self._batches:
             terms, device = self._needs.terms, self._device
-            if device == "cpu":
+            if device == "cpu" and not lies_there:
                 made = term_functions(terms, np)
                 found = TileBatches(*how, made, compiled=self._compiled)
             else:
                 import torch
 
-                from cdstats.score.device_batches import DeviceBatches
+                from cdstats.score.device_batches import DeviceBatches, ResidentBatches
 
                 made = term_functions(terms, torch)
-                found = DeviceBatches(device, self._batch, *how, made)
-            self._batches[how] = found
-        return self._batches[how]
+                if lies_there:
+                    found = ResidentBatches(*how, made)
+                else:
+                    found = DeviceBatches(device, self._batch, *how, made)
+            self._batches[key] = found
+        return self._batches[key]
 
     def _take(
         self,
@@ -322,9 +322,10 @@ class Scorer:
 
         For a ``part`` of the labels, neither blocks nor ranges are recorded.
         """
-        state.dtype, state.soft = loaded.dtype, target.dtype != np.uint8
+        way = _numbers_of(scores)
+        state.dtype, state.soft = loaded.dtype, way.dtype(target) != np.uint8
         state.is_jpeg |= loaded.is_jpeg
-        raw, logits = native(scores), choice.kind is Kind.LOGIT
+        raw, logits = way.native(scores), choice.kind is Kind.LOGIT
         if loaded.dtype == PALETTE and raw.dtype.kind == "f":
             raise DataError(
                 "has a palette, whose colours cannot be averaged; use --overlap first"
@@ -332,24 +333,25 @@ class Scorer:
         scores = plain_numbers(raw, loaded.dtype)
         # The stored type, because means of integers have a floating type here.
         whole = loaded.dtype.startswith(("bool", "int", "uint"))
-        stored = np.dtype(loaded.dtype) if whole else scores.dtype
+        stored = np.dtype(loaded.dtype) if whole else way.dtype(scores)
         if choice.scale is not None and (stored.kind == "f" or logits):
-            scores = divided(scores, choice.scale)
-            stored = stored if whole else scores.dtype
+            scores = way.divided(scores, choice.scale)
+            stored = stored if whole else way.dtype(scores)
         ignored = target < 0 if state.soft else target == IGNORED
-        state.ignored += int(np.count_nonzero(ignored))
+        state.ignored += way.count(ignored)
         if loaded.covered is not None and not loaded.covered.all():
             state.uncovered += valid_pixels(target)
             state.uncovered -= valid_pixels(target, loaded.covered)
             fill = target.dtype.type(SOFT_IGNORED if state.soft else IGNORED)
             target = np.where(loaded.covered, target, fill)
-        if logits and scores.dtype.kind != "f":
-            raise DataError(f"holds {scores.dtype}; expected floating-point logits")
+        if logits and way.dtype(scores).kind != "f":
+            held = way.dtype(scores)
+            raise DataError(f"holds {held}; expected floating-point logits")
         by_level = stored.kind in "bui" or (stored == np.float16 and not logits)
         if by_level and not state.soft:
             if self._collect:
                 return None
-            found = count_stored(raw, target, compiled=self._compiled)
+            found = way.stored(raw, target, self._compiled)
             state.stored = found if state.stored is None else state.stored + found
             if not part:
                 self._keep(loaded, scores, target)
@@ -360,23 +362,22 @@ class Scorer:
                 raise DataError(
                     f"holds {stored}; with soft targets expected floating probabilities"
                 )
-            scores = scores.astype(np.float64) / scale
+            scores = way.divided(way.cast(scores, "float64"), scale)
         elif choice.kind is Kind.HARD:
-            plain = np.isfinite(scores) & (target != IGNORED)
+            plain = (abs(scores) < np.inf) & (target != IGNORED)
             if not ((scores == 0) | (scores == 1) | ~plain).all():
                 raise DataError("expected only 0 and 1 for --kind hard")
         if self._collect:
             self._collect(state.place, scores, target)
             return None
         if state.soft:
-            return scores.astype(np.float64), target
-        if scores.dtype == np.float16 and part:
-            return scores.astype(np.float32), target
+            return way.cast(scores, "float64"), target
+        if not part:
+            self._keep(loaded, scores, target)
+        if stored == np.float16:
+            scores = way.cast(scores, "float32")
         if part:
             return scores, target
-        self._keep(loaded, scores, target)
-        if scores.dtype == np.float16:
-            scores = scores.astype(np.float32)
         self._bin(state, scores, target, logits=logits)
         _note_range(state, scores, target)
         return scores, target
@@ -385,20 +386,17 @@ class Scorer:
         """Keep a block if the whole image is needed."""
         if self._needs.whole:
             held = self._held.setdefault(loaded.number, [])
-            held.append((loaded.corner, scores, target))
+            one = _numbers_of(scores).on_host
+            held.append((loaded.corner, one(scores), one(target)))
 
     def _bin(
         self, state: PredictionState, scores: Array, target: Array, *, logits: bool
     ) -> None:
         """Count the scores of a block by the code of their rank, if requested."""
-        if not self._needs.bins or not scores.size:
+        if not self._needs.bins or 0 in scores.shape:
             return
-        flat = scores.reshape(-1)
-        codes = [
-            codes_of(ranks_of(flat[at : at + _CHUNK], logits=logits))
-            for at in range(0, flat.size, _CHUNK)
-        ]
-        found = count_stored(np.concatenate(codes), target, compiled=self._compiled)
+        way = _numbers_of(scores)
+        found = way.stored(way.codes(scores, logits), target, self._compiled)
         state.bins = found if state.bins is None else state.bins + found
 
     def finish(self, number: int) -> None:
@@ -462,9 +460,9 @@ class Scorer:
         state = self._states[number]
         choice, reason = self._choice.of(state.place.model), state.reason
         if not reason:
-            batches = self._batches_of(choice)
-            batches.flush()
-            state.tiles = batches.images.get(number)
+            for batches in self._batches.values():
+                batches.flush()
+                state.tiles = batches.images.get(number, state.tiles)
             reason = state.bad_numbers(kind_is_prob=choice.kind is Kind.PROB)
         name = state.place.pred or state.place.target
         return f"{name}: {reason}" if reason else ""
@@ -478,6 +476,15 @@ class Scorer:
         states = sorted(self._states.values(), key=lambda state: state.rank)
         self._outcome.states = states
         return self._outcome
+
+
+def _numbers_of(scores: Array) -> Numbers:
+    """The operations for arrays or for GPU tensors."""
+    if isinstance(scores, np.ndarray):
+        return IN_ARRAYS
+    from cdstats.score.device_batches import ON_DEVICE
+
+    return ON_DEVICE
 
 
 def _scales_of(state: PredictionState, choice: ModelChoice) -> dict[bool, float]:
@@ -507,9 +514,9 @@ def _note_range(state: PredictionState, scores: Array, target: Array) -> None:
     down, across = (max(1, side // _SAMPLE) for side in scores.shape)
     for part in (np.s_[::down, ::across], np.s_[:, :]):
         shown = scores[part][target[part] != IGNORED]
-        shown = shown[np.isfinite(shown)]
-        low = float(shown.min(initial=np.inf))
-        high = float(shown.max(initial=-np.inf))
+        shown = shown[abs(shown) < np.inf]
+        low = float(shown.min()) if len(shown) else np.inf
+        high = float(shown.max()) if len(shown) else -np.inf
         state.low, state.high = min(state.low, low), max(state.high, high)
         if 0 <= low <= high <= 1 and not SIGMOID[0] <= low <= high <= SIGMOID[1]:
             break
@@ -517,8 +524,8 @@ def _note_range(state: PredictionState, scores: Array, target: Array) -> None:
 
 def _soft_scale(scores: Array, stored: str) -> float | None:
     """The divisor of integer scores with soft targets; None if it is unknown."""
-    if scores.size == 0 or (scores.max() <= 1 and scores.min() >= 0):
+    if 0 in scores.shape or (scores.max() <= 1 and scores.min() >= 0):
         return 1.0
-    if set(np.unique(scores)) <= {0, 255}:
+    if ((scores == 0) | (scores == 255)).all():
         return 255.0
     return SCALE.get(stored)

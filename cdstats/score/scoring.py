@@ -88,7 +88,6 @@ class Share:
 
 
 def _mask_of(pair: FilePair) -> tuple[str, str, str]:
-    """The model and the mask of a pair."""
     target = pair.target
     return pair.model, target.path if target else "", target.member if target else ""
 
@@ -129,7 +128,8 @@ class Scoring:
             for loaded in scene:
                 numbers[loaded.number] = None
                 scorer.add(loaded)
-                pixels += loaded.scores.size if loaded.scores is not None else 0
+                if loaded.scores is not None:
+                    pixels += math.prod(loaded.scores.shape)
                 if progress:
                     progress(loaded.number, pixels)
             # At the end of a scene its rows are complete.

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
     import numpy as np
+    import torch
     from numpy.typing import NDArray
 
     from cdstats.core.errors import Message
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
 
 Key: TypeAlias = "tuple[str, str, str]"
 """The file, member and image that identify a mask of the run."""
-Read: TypeAlias = "tuple[NDArray[Any], NDArray[np.uint8] | None]"
+Read: TypeAlias = "tuple[Any, NDArray[np.uint8] | None]"
 """The labels of a mask and, if requested, the grey classes of its values."""
 _KEPT_BYTES: Final = 1 << 28
 """Larger masks are decoded twice, for counting and for labelling."""
@@ -83,7 +84,7 @@ class Target:
         self,
         targets: Targets,
         file: FoundFile,
-        held: dict[Key, Read],
+        held: dict[tuple[str, ...], Read],
         most: int,
         image: OpenImage,
         partner: OpenImage | None = None,
@@ -107,19 +108,23 @@ class Target:
         Raises:
             DataError: If the mask cannot be read.
         """
-        return self._read()[0]
+        labels: NDArray[Any] = self.read_on(None)[0]
+        return labels
 
     @property
     def greys(self) -> NDArray[np.uint8] | None:
         """The `grey_class` of every pixel; None if not requested or not defined."""
-        return self._read()[1]
+        return self.read_on(None)[1]
 
-    def _read(self) -> Read:
+    def read_on(self, device: torch.device | None) -> Read:
+        """Labels or soft targets, on a GPU or as an array, and grey classes."""
         held = self._held
-        if self.key not in held:
+        key = (*self.key, "" if device is None else str(device))
+        if key not in held:
             try:
                 with one_file():
-                    held[self.key] = self.read()
+                    read = self.read() if device is None else self._label_on(device)
+                    held[key] = read
             except DataError as error:
                 raise DataError(f"mask {self.file.name}: {error}") from None
             while len(held) > 1 and self._most < sum(
@@ -127,7 +132,7 @@ class Target:
                 for labels, greys in held.values()
             ):
                 held.pop(next(iter(held)))
-        return held[self.key]
+        return held[key]
 
     @cached_property
     def georeference(self) -> Where | None:
@@ -148,6 +153,20 @@ class Target:
         if self._targets.greys:
             return read_labels_and_greys(image, decision.rule)
         return read_labels(image, decision.rule), None
+
+    def _label_on(self, device: torch.device) -> Read:
+        """Label the mask on a GPU, or read its labels and copy them there."""
+        from cdstats.io.resident import labels_of, sent, soft_targets
+
+        pixels, found = self.image.resident, None
+        if pixels is not None:
+            decision = self._decided(self.image, None)
+            if decision is None and not self._targets.choice.ignore.ignored:
+                found = soft_targets(pixels)
+            elif decision and decision.rule:
+                found = labels_of(self.image, pixels, decision.rule)
+        labels = sent(self.read()[0], device) if found is None else found
+        return labels.to(device), None
 
     def count(self) -> None:
         """Count the mask unless it was counted before."""
@@ -231,7 +250,7 @@ class Targets:
             pair = open_pair(file.path, file.partner, self.band, self.max_pixels)
             return [Target(self, file, {}, most, *pair)]
         images = open_masks(file.path, file.member, self.band, self.max_pixels)
-        held: dict[Key, Read] = {}
+        held: dict[tuple[str, ...], Read] = {}
         return [Target(self, file, held, most, image) for image in images]
 
     def unopened(self, file: FoundFile, reason: str) -> Seen:

@@ -38,7 +38,10 @@ _OTHER: Final = "other"
 """The name of an unknown split."""
 _HASH: Final = 8
 """Number of characters of the hash of labels that are shown."""
-_THERE: Final = {"--pred": "--threshold-from", "--target": "--threshold-target"}
+_SOURCE_OPTIONS: Final = {
+    "--pred": "--threshold-from",
+    "--target": "--threshold-target",
+}
 _SOURCE: Final = re.compile(r"--(?:pred|target)(?![\w-])")
 """The options of predictions and masks in messages."""
 
@@ -140,7 +143,7 @@ def choose_thresholds(
     except CdstatsError as error:
         text = str(error).removeprefix(f"{by}: ")
         if options.threshold_from is not None:
-            text = _SOURCE.sub(lambda one: _THERE[one[0]], text)
+            text = _SOURCE.sub(lambda one: _SOURCE_OPTIONS[one[0]], text)
         error.args = (f"{by}: {text}",)
         raise
     wanted = {pair.model for pair in pairs}

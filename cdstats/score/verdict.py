@@ -41,7 +41,7 @@ _MANY_PIXELS: Final = 1000
 """Number of pixels from which the output of a network has more than a few levels."""
 _SCALES: Final = (100, 127, 128, 255, 1000, 4095, 10_000, 32_767, 65_535)
 """Usual values for a probability of 1; the highest number exceeds half of it."""
-_CLEAR: Final = 0.4
+_CLEAR_KAPPA: Final = 0.4
 """Kappa above which agreement is not due to chance."""
 _NAMED: Final = 3
 """Number of predictions that a message names."""
@@ -185,7 +185,6 @@ class Numbers:
         return [int(one) for one in self.held[dtype].values[: MANY_LEVELS + 1]]
 
     def _ends(self, dtype: str) -> tuple[int, int]:
-        """The lowest and the highest integer of a type."""
         values = self.held[dtype].values
         return int(values[0]), int(values[-1])
 
@@ -234,7 +233,7 @@ class Numbers:
             return False
         found = LevelCounts.joined(pairs)
         (fn, tp), (tn, fp) = found.changed.tolist(), found.unchanged.tolist()
-        return (KAPPA.of(Confusion(tp, fp, fn, tn)) or 0) > _CLEAR
+        return (KAPPA.of(Confusion(tp, fp, fn, tn)) or 0) > _CLEAR_KAPPA
 
     def _integer_advice(self, dtype: str) -> str:
         """Advice for unclear integers: rules for few codes, otherwise a scale."""
@@ -478,7 +477,6 @@ class Verdict:
             )
 
     def _summed(self, state: PredictionState) -> tuple[ImageSums, LevelCounts | None]:
-        """The plain sums of a prediction, and its ranks if requested."""
         terms, ignored, ranks = self._needs.terms, state.ignored, None
         if state.stored is not None:
             levels = self._numbers[state.place.model].levels(state)

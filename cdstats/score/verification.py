@@ -159,7 +159,6 @@ def _seen(target: Target) -> Seen:
 
 
 def _measured(target: Target) -> tuple[int, int, int]:
-    """Valid pixels, changed pixels and hash of a mask."""
     labels = target.labels
     if labels.dtype != np.uint8:
         raise DataError("has soft targets; expected labels")

@@ -1,4 +1,4 @@
-"""Look for what is wrong with masks before a network is trained on them."""
+"""Check masks for problems before training."""
 
 from __future__ import annotations
 
@@ -37,19 +37,19 @@ def audit(
     fail_on: Annotated[
         FailOn | None,
         typer.Option(
-            help="Exit with 1 if any finding is at least this severe; failed masks "
-            "always do.",
+            help="Exit with 1 if any finding is at least this severe. Failed masks "
+            "always give exit code 1.",
             rich_help_panel=RUN,
         ),
     ] = None,
     quiet: Quiet = False,
 ) -> None:
-    """Look for what is wrong with masks before a network is trained on them.
+    """Check masks for problems before training.
 
-    Reads each mask once: values that other masks of the split do not hold, what other
-    loaders would count, sizes that differ from the images beside them, masks of one
-    class, duplicate masks within and across splits, splits that differ, specks, and
-    where change lies in the frame.
+    Reads each mask once and reports unexpected values, different counts with the rules
+    of other loaders, masks whose size differs from their images, masks with only one
+    class, duplicate masks within and across splits, differences between splits, specks,
+    and where change occurs in the frame.
     """
     from cdstats.cli.output import Output
     from cdstats.cli.screen import counting_screen, show_failures

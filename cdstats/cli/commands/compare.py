@@ -1,4 +1,4 @@
-"""Compare models on the same masks: differences with intervals, and where."""
+"""Compare models on the same masks, with confidence intervals."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ def compare(
     by: Annotated[
         ScoreBy | None,
         typer.Option(
-            help="Rows to print: models, or images by how far models differ.",
+            help="Rows to print: models (dataset), images where models differ most, or "
+            "other rules.",
             rich_help_panel=OUTPUT,
         ),
     ] = None,
@@ -34,12 +35,12 @@ def compare(
     paper: PaperOptions,
     screen: ScreenOptions,
 ) -> None:
-    """Compare models on the same masks: differences with intervals, and where.
+    """Compare models on the same masks, with confidence intervals.
 
-    Scores every model as `cdstats loss` does and sets losses and metrics side by side.
-    The difference of each model to the first comes with an interval: images are drawn
-    again and again, the same ones for every model. Models that do not score the same
-    images are refused.
+    Scores every model like `cdstats loss` and prints losses and metrics side by side.
+    The difference of each model from the baseline has a bootstrap interval: images are
+    resampled, the same images for every model. Models that do not score the same images
+    are refused.
     """
     from cdstats.cli.output import Output
     from cdstats.cli.screen import scoring_bar, show_comparison

@@ -1,4 +1,4 @@
-"""Write maps of right and wrong pixels, one for each prediction."""
+"""Write a map of correct and wrong pixels for each prediction."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ def errors(
     by: Annotated[
         ScoreBy | None,
         typer.Option(
-            help="Rows to print: models, or maps.",
+            help="Rows to print: models (dataset) or maps (image).",
             rich_help_panel=OUTPUT,
         ),
     ] = None,
     output: OutputOptions,
     screen: ScreenOptions,
 ) -> None:
-    """Write maps of right and wrong pixels, one for each prediction.
+    """Write a map of correct and wrong pixels for each prediction.
 
-    A map holds 0 TN, 1 TP, 2 FP, 3 FN and 255 ignored: a PNG file with a
-    palette, or a GeoTIFF where the mask has a georeference, in a folder of its
-    model and named as its mask. Next to it lie thumbnails, as JPEG files, of the
-    images in folders such as A and B beside the masks. The pixels add up to the
-    counts of `cdstats loss`.
+    A map contains 0 TN, 1 TP, 2 FP, 3 FN and 255 ignored. It is a PNG file with a
+    palette, or a GeoTIFF if the mask has a georeference. Each model has its own folder,
+    and each map the name of its mask. JPEG thumbnails of the images in folders such as
+    A and B beside the masks are written next to the map. The pixels of a map add up to
+    the counts of `cdstats loss`.
     """
     from cdstats.cli.output import Output
     from cdstats.cli.screen import scoring_bar, show_failures

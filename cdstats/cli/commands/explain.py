@@ -1,4 +1,4 @@
-"""Explain a loss: formula, parameters, source and pitfalls; or list all."""
+"""Print formula, source and pitfalls of a loss, or list all losses."""
 
 from __future__ import annotations
 
@@ -12,10 +12,13 @@ from cdstats.cli.commands import command
 @command
 def explain(
     name: Annotated[
-        str | None, typer.Argument(help="A loss; all by default.", metavar="NAME")
+        str | None,
+        typer.Argument(
+            help="Name of a loss. Default: list all losses.", metavar="NAME"
+        ),
     ] = None,
 ) -> None:
-    """Explain a loss: formula, parameters, source and pitfalls; or list all."""
+    """Print formula, source and pitfalls of a loss, or list all losses."""
     from cdstats.core.catalogue import CATALOGUE, NOT_SCORES, choose
     from cdstats.render.scores import print_catalogue, print_entry
 

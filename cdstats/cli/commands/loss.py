@@ -1,4 +1,4 @@
-"""Score saved predictions: balanced cross-entropy beside plain BCE."""
+"""Score saved predictions: losses and metrics."""
 
 from __future__ import annotations
 
@@ -29,18 +29,22 @@ def loss(
     options: LossOptions,
     by: Annotated[
         ScoreBy | None,
-        typer.Option(help="Rows to print.", rich_help_panel=OUTPUT),
+        typer.Option(
+            help="Rows to print: models (dataset), predictions (image), or other "
+            "rules.",
+            rich_help_panel=OUTPUT,
+        ),
     ] = None,
     output: OutputOptions,
     paper: PaperOptions,
     gates: GateOptions,
     screen: ScreenOptions,
 ) -> None:
-    """Score saved predictions: balanced cross-entropy beside plain BCE.
+    """Score saved predictions: losses and metrics.
 
-    Reads every pixel once, on CPU or GPU, and prints the losses, how much of each
-    comes from changed pixels, and precision, recall, F1 and IoU of the changed class.
-    Masks are read as by `cdstats ratio`, with the same rules.
+    Reads every pixel once, on a CPU or GPU. Prints plain and balanced cross-entropy,
+    the share of each that comes from changed pixels, and precision, recall, F1 and IoU
+    of the changed class. Masks are read like in `cdstats ratio`, with the same rules.
     """
     from cdstats.cli.comparison import ScoreGates
     from cdstats.cli.output import MOST_IMAGES, Output

@@ -1,4 +1,4 @@
-"""Draw figures for papers: PDF, SVG and PNG, with the data of each as CSV."""
+"""Draw figures for papers as PDF, SVG and PNG, with their data as CSV."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from cdstats.report.options import PlotOptions
 
 @command
 def plot(*, options: PlotOptions, screen: ScreenOptions) -> None:
-    """Draw figures for papers: PDF, SVG and PNG, with the data of each as CSV.
+    """Draw figures for papers as PDF, SVG and PNG, with their data as CSV.
 
-    Figures are as wide as a journal's column (3.5 inches), with text as text.
-    Those of saved epochs need models whose names differ in their last number.
-    Needs the packages of the extra "report".
+    Figures have the width of a journal column (3.5 inches), and text stays text.
+    The figure of saved epochs needs models whose names differ only in their last
+    number. Needs the extra "report".
     """
     from cdstats.cli.screen import show_written, with_bars
     from cdstats.report.write import plot_sources

@@ -1,4 +1,4 @@
-"""List the encodings of public datasets that --preset knows."""
+"""List the encodings of public datasets for --preset."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def presets(
     ] = None,
     output_format: options.OutputFormat = Format.TABLE,
 ) -> None:
-    """List the encodings of public datasets that --preset knows."""
+    """List the encodings of public datasets for --preset."""
     from cdstats.cli.output import Output
     from cdstats.core.presets import preset
     from cdstats.core.presets import presets as every

@@ -23,9 +23,9 @@ _COLUMNS = (
     "status",
 )
 _NOTE = (
-    "change_ratio: changed / unchanged; change_fraction: changed / total. exact: the "
-    "sum closes; rounded: float32-rounded by its source; sampled: from a sample; "
-    "second-hand: quoted or not checkable."
+    "change_ratio: changed / unchanged; change_fraction: changed / total. exact: "
+    "counts add up to the image area; rounded: float32-rounded by the source; sampled: "
+    "from a sample; second-hand: quoted or not verifiable."
 )
 
 
@@ -35,7 +35,7 @@ def published(
     name: Annotated[
         str | None,
         typer.Argument(
-            help="A dataset, or DASNet, all by default; with --add masks.",
+            help="A dataset or DASNet; default: all. With --add: the masks.",
             metavar="[NAME|PATH]",
         ),
     ] = None,
@@ -43,7 +43,7 @@ def published(
     add: Annotated[
         str | None,
         typer.Option(
-            help="Add the masks of PATH to the sets that scores are recognised by.",
+            help="Add the masks of PATH to the known sets that scores mention by name.",
             metavar="NAME",
         ),
     ] = None,
@@ -51,10 +51,10 @@ def published(
 ) -> None:
     """List published pixel counts with their sources.
 
-    With --add, counts the masks of a path and writes their numbers and the hash of
-    their labels to known_sets.toml in the configuration folder of the user. Scores of
-    these masks then say of which set they are, and `cdstats ratio --against NAME`
-    compares with them. Rule and selection are for --add.
+    With --add, counts the masks of a path and writes their counts and the hash of their
+    labels to known_sets.toml in the configuration folder of the user. Scores of these
+    masks then mention the name of the set, and `cdstats ratio --against NAME` compares
+    with it. The rule and selection options apply to --add.
     """
     from cdstats.cli.output import Output
     from cdstats.core.known_sets import EVERY, published_of
@@ -82,7 +82,6 @@ def published(
 
 
 def _add(name: str, path: str, options: MaskOptions) -> None:
-    """Write the masks of a path to the user's known sets."""
     from cdstats.core.known_sets import own_file, with_added
     from cdstats.io.outputs import write_whole
     from cdstats.score.verification import measured_sets

@@ -34,7 +34,7 @@ def ratio(
     options: RatioOptions,
     by: Annotated[
         By | None,
-        typer.Option(help="Rows to print; by default splits.", rich_help_panel=OUTPUT),
+        typer.Option(help="Rows to print. Default: splits.", rich_help_panel=OUTPUT),
     ] = None,
     sort: Annotated[
         Sort, typer.Option(help="Order of image rows.", rich_help_panel=OUTPUT)
@@ -44,7 +44,7 @@ def ratio(
     against: Annotated[
         str | None,
         typer.Option(
-            help="Set published counts, or the file of an earlier run, beside.",
+            help="Compare with published counts or the --csv file of an earlier run.",
             metavar="NAME|FILE",
             rich_help_panel=OUTPUT,
         ),
@@ -53,9 +53,9 @@ def ratio(
 ) -> None:
     """Count the changed and unchanged pixels of change masks.
 
-    Prints a row for each dataset and split: changed pixels, unchanged pixels and
-    their ratio, as in the dataset table of the DASNet paper. Which stored values mean
-    changed is found from the masks, or named with --changed and --unchanged or a
+    Prints a row for each dataset and split: changed pixels, unchanged pixels and their
+    ratio, as in the dataset table of the DASNet paper. The stored values that mean
+    changed are detected from the masks, or set with --changed and --unchanged or with
     --preset.
     """
     from cdstats.cli.comparison import compare, known_reference

@@ -15,10 +15,10 @@ from cdstats.report.options import ReportOptions
 def report(*, options: ReportOptions, screen: ScreenOptions) -> None:
     """Write one HTML file about masks, predictions, or both.
 
-    Tables, figures, the worst images and where all of it comes from, in a
-    file that needs no network. Rows of earlier runs (--from) give what follows
-    from counts and sums; the page says what is left out. Needs the packages
-    of the extra "report".
+    The file contains tables, figures, the worst images and the sources of all data, and
+    needs no network. From rows of earlier runs (--from), the report contains only the
+    parts that follow from counts and sums, and lists the missing parts. Needs the extra
+    "report".
     """
     from cdstats.cli.screen import show_written, with_bars
     from cdstats.report.write import report_sources

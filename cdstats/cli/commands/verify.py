@@ -1,4 +1,4 @@
-"""Check whether predictions and masks give the signature of a score."""
+"""Check whether predictions and masks reproduce the signature of a score."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ def verify(
     output_format: shared.OutputFormat = Format.TABLE,
     quiet: Quiet = False,
 ) -> None:
-    """Check whether predictions and masks give the signature of a score.
+    """Check whether predictions and masks reproduce the signature of a score.
 
-    Scores them with the threshold, rule, kind and grid of the line, and says which
-    fields agree: exit 0 if all do, 1 if one differs. The version is told and not
-    compared, and fields that the line lacks are not compared. Options that are given
-    come before the line.
+    Scores them with the threshold, rule, kind and grid of the signature, and prints
+    which fields agree. Exit code 0: all agree; 1: a field differs. The version is
+    printed but not compared. Missing fields are not compared. Options override the
+    signature.
     """
     from cdstats.cli.output import Output
     from cdstats.cli.screen import scoring_bar, show_scores

@@ -1,4 +1,4 @@
-"""Tell which class weights to put into a loss."""
+"""Compute class weights for a loss."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def weights(
     scheme: Annotated[
         str | None,
         typer.Option(
-            help="Scheme for torch and opencd; by default the recommended weights.",
+            help="Scheme for torch and opencd. Default: the recommended weights.",
             metavar="NAME",
             rich_help_panel=OUTPUT,
         ),
@@ -30,7 +30,7 @@ def weights(
         WeightsFormat,
         typer.Option(
             "--format",
-            help="Format of standard output; torch and opencd are lines to paste.",
+            help="Format of the output; torch and opencd print lines to paste.",
             rich_help_panel=OUTPUT,
         ),
     ] = WeightsFormat.TABLE,
@@ -44,11 +44,11 @@ def weights(
     ] = False,
     screen: ScreenOptions,
 ) -> None:
-    """Tell which class weights to put into a loss.
+    """Compute class weights for a loss.
 
-    The first line is a recommendation with its reason; below it are the named schemes
-    with what each gives, and with --explain its formula and its source. Pixels are
-    counted in the split train where there is one.
+    The first line is a recommendation with its reason. The named schemes and their
+    weights follow; --explain adds their formulas and sources. Pixels are counted in the
+    split train if there is one.
     """
     from cdstats.cli.screen import counting_screen, show_messages
     from cdstats.core.weights import check_scheme

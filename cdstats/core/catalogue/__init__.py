@@ -1,4 +1,4 @@
-"""Each loss of saved predictions as a function of the sums, one `Entry` each."""
+"""The losses of saved predictions as functions of sums, one `Entry` per loss."""
 
 from cdstats.core.catalogue.entry import Entry as Entry
 from cdstats.core.catalogue.entry import Reads as Reads

@@ -1,4 +1,4 @@
-"""What the catalogue holds of a loss: one `Entry`, with one `Parameter` each."""
+"""The description of a loss in the catalogue: an `Entry` with its `Parameter`s."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ Weights: TypeAlias = "tuple[Floats | float, Floats | float]"
 
 
 class Reduction(Enum):
-    """Which numbers a loss has, in the order of a result."""
+    """The numbers that a loss reports, in the order of a result."""
 
     PIXEL = ("sum", "mean", "per_image_sum", "image_mean")
-    """A sum over pixels; the mean divides by the valid pixels."""
+    """A sum over pixels. The mean divides by the valid pixels."""
     BALANCED = (*PIXEL, "beta_used", "weight_sum", "weighted_mean")
     """A sum over pixels with class weights that depend on the image."""
     REGION = ("per_image", "image_mean", "pooled")
-    """One value of an image, and one of the states of all images added."""
+    """One value per image, and one value from the added states of all images."""
     CLASS_MEAN = ("per_image", "pooled")
-    """As REGION, without the mean of images: most of them may lack a class."""
+    """Like REGION, without a mean over images, because most of these lack a class."""
 
 
 class Reads(Enum):
-    """What a loss is computed from."""
+    """The data that a loss is computed from."""
 
     SUMS = "the sums that every run keeps"
     TERMS = "sums of its own, one pair for every setting of its parameters"
@@ -48,8 +48,8 @@ class Reads(Enum):
 class Parameter:
     """A parameter of a loss: a number from ``low`` to ``high``, or one of some words.
 
-    An open end is itself refused; ``numbers`` says whether numbers are allowed at all,
-    and ``whole`` whether they must be integers. The word None is typed ``none``.
+    An open end is excluded from the range. ``numbers`` says whether numbers are
+    allowed, and ``whole`` whether they must be integers. Users type ``none`` for None.
 
     Example:
         >>> Parameter("alpha", 0.25, "weight", high=1, words=(None,)).allowed
@@ -69,7 +69,7 @@ class Parameter:
 
     @property
     def allowed(self) -> str:
-        """The values allowed, in words."""
+        """A description of the allowed values."""
         kind = "a whole number" if self.whole else "a number"
         low = f"{'above' if self.open_low else 'of at least'} {self.low}"
         if math.isinf(self.high):
@@ -97,32 +97,32 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Entry:
-    """A loss: what it is called, what it means, and how it follows from its state.
+    """A loss: its names, its description, and how to compute it from states.
 
-    At most one of ``weights``, ``parts``, ``values`` and ``from_levels`` is given;
-    without one, the loss is the sum of its one term. The functions take the state and
-    the parameters of the loss by name, give NaN where the loss is undefined, and one
-    number per image.
+    At most one of ``weights``, ``parts``, ``values`` and ``from_levels`` is given.
+    Without them, the loss is the sum of its only term. The functions take the state,
+    and the parameters of the loss by name. They return one number per image, NaN if
+    the loss is undefined.
 
     Attributes:
-        name: As it is typed.
-        title: As it is printed.
-        reduction: Which numbers it has.
-        formula: The definition of one pixel or one image, as text.
-        source: Where it comes from.
-        pitfalls: What makes its numbers misleading, or differ between libraries.
-        parameters: In the order in which they are printed.
+        name: The name that users type.
+        title: The name that is printed.
+        reduction: The numbers that it reports.
+        formula: The definition for one pixel or one image, as text.
+        source: The publication or software that defines it.
+        pitfalls: Why its numbers can mislead or differ between libraries.
+        parameters: The parameters in the order of printing.
         soft_targets: Whether it is defined for targets between 0 and 1.
-        terms: The further sums that it needs, from its parameters.
-        weights: The weights of changed and unchanged pixels in a cross-entropy; one
-            number may stand for all images.
-        parts: What changed and unchanged pixels add to the value.
-        values: The value.
-        from_levels: The value of one `LevelCounts`.
+        terms: Function from the parameters to the further sums that it needs.
+        weights: Function to the weights of changed and unchanged pixels in a
+            cross-entropy; one number can stand for all images.
+        parts: Function to the contributions of changed and unchanged pixels.
+        values: Function to the value.
+        from_levels: Function from one `LevelCounts` to the value.
         needs_logits: Whether the levels are logits.
-        gradient: Sums over changed and over unchanged pixels of the absolute
-            derivative by the logit, up to a common factor; those of a loss with
-            ``weights`` need no function.
+        gradient: Function to the sums over changed and over unchanged pixels of the
+            absolute derivative by the logit, up to a common factor. Losses with
+            ``weights`` do not need it.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""From the states of all images to the numbers of a loss, and what they come from."""
+"""Computes the numbers of a loss, and the share of changed pixels in it."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ BY_PIXEL = (Reduction.PIXEL, Reduction.BALANCED)
 
 
 class LevelValues(NamedTuple):
-    """The values of a loss of `LevelCounts`: of each image, and of the added levels.
+    """The values of a loss computed from `LevelCounts`: per image, and pooled.
 
-    The levels of an image can be dropped once its value is known.
+    The levels of an image can be deleted when its value is known.
     """
 
     per_image: Sequence[float | None]
@@ -36,14 +36,14 @@ class LevelValues(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class LossResult:
-    """The numbers of a loss over a list of images; None where undefined.
+    """The numbers of a loss over a list of images; None if undefined.
 
-    An image without a valid pixel is undefined and left out of every mean and sum.
+    Images without valid pixels are excluded from every mean and sum.
 
     Attributes:
         loss: The name of the loss.
         params: Its parameters.
-        reduction: Which of the following numbers it has.
+        reduction: Which of the following numbers the loss reports.
         sum: Sum over all images of ``per_image_sum``.
         mean: ``sum`` / valid pixels.
         per_image_sum: Sum over the pixels of each image.
@@ -52,7 +52,7 @@ class LossResult:
         weight_sum: Sum of the weights of all pixels.
         weighted_mean: ``sum`` / ``weight_sum``.
         per_image: Value of each image.
-        pooled: Value of the states of all images added.
+        pooled: Value from the added states of all images.
     """
 
     loss: str
@@ -76,9 +76,9 @@ class LossResult:
         valid: Iterable[int],
         pooled: float | None = None,
     ) -> LossResult:
-        """The numbers that follow from the sum over each image, or its value.
+        """The numbers that follow from ``values``, the sum or value of each image.
 
-        These are None or NaN where undefined.
+        Undefined values are None or NaN.
         """
         array, pixels = np.array([*values], dtype=float), np.array([*valid])
         result = cls(loss.name, loss.params, loss.entry.reduction, pooled=pooled)
@@ -96,25 +96,25 @@ class LossResult:
 
     @property
     def image_values(self) -> Numbers:
-        """The number of each image: its sum, or its value."""
+        """The sum or the value of each image."""
         return self.per_image_sum or self.per_image or []
 
     @property
     def dataset_values(self) -> tuple[float | None, float | None]:
-        """The numbers of all images together, as `Loss.dataset_columns` names them."""
+        """The numbers of all images together, as in `Loss.dataset_columns`."""
         if self.reduction in BY_PIXEL:
             return self.sum, self.mean
         return self.pooled, self.image_mean
 
     @property
     def shown(self) -> tuple[float | None, str]:
-        """The first number that is defined, and what it is if no mean over pixels."""
+        """The first defined number, and its name unless it is a mean over pixels."""
         known = [(self.mean, ""), (self.pooled, "pooled")]
         known.append((self.image_mean, "image mean"))
         return next((one for one in known if one[0] is not None), (None, ""))
 
     def as_record(self) -> dict[str, Any]:
-        """The entry of the loss in a JSON report: the keys that it defines."""
+        """The loss as an object of JSON output, with the keys that it reports."""
         numbers = {key: getattr(self, key) for key in self.reduction.value}
         return {"loss": self.loss, "params": self.params, **numbers}
 
@@ -128,9 +128,9 @@ def evaluate(
 ) -> LossResult:
     """Compute every number of a loss.
 
-    The table holds the terms that ``loss.terms()`` names; a loss of levels needs the
-    values by `level_value`, too. The prior is the share of changed pixels with which
-    the terms were computed; by default that of the table.
+    The table holds the terms of ``loss.terms()``. A loss of levels also needs the
+    values of `level_value`. The prior is the share of changed pixels with which the
+    terms were computed; the default is the share in the table.
 
     Example:
         >>> from cdstats.core.catalogue.lookup import choose
@@ -167,7 +167,7 @@ def evaluate(
 
 
 def level_value(loss: Loss, levels: LevelCounts) -> float | None:
-    """The value of one image, or of the added levels of all; None without a pixel."""
+    """The value of one image, or of the added levels of all; None without pixels."""
     if loss.entry.from_levels is None:
         raise ValueError(f"{loss.label} does not read levels")
     if loss.entry.needs_logits and not levels.logits:
@@ -178,7 +178,7 @@ def level_value(loss: Loss, levels: LevelCounts) -> float | None:
 
 
 class Shares(NamedTuple):
-    """How much comes from changed pixels, in [0, 1]; None where it does not follow."""
+    """The shares that come from changed pixels, in [0, 1]; None if not known."""
 
     loss: float | None
     gradient: float | None
@@ -187,14 +187,14 @@ class Shares(NamedTuple):
 def changed_shares(
     loss: Loss, table: SumsTable, *, prior: float | None = None
 ) -> Shares:
-    """Which share of the loss, and of its gradient, comes from changed pixels.
+    """The shares of the loss and of its gradient that come from changed pixels.
 
     The gradient is the sum of the absolute derivatives by the logit of each pixel.
-    For a loss with a pooled value both are those of that value, otherwise those of
-    the sum over images. The share of the loss is known where the loss is a sum over
-    pixels; that of the gradient for the cross-entropies weighed by class, Poly-1 and
-    the losses that are functions of a Tversky index. Both are None where they do not
-    follow from the sums, where the total is 0, and for soft targets.
+    Both shares refer to the pooled value if the loss has one, otherwise to the sum over
+    images. The share of the loss is known if the loss is a sum over pixels. The share
+    of the gradient is known for cross-entropies weighted by class, for Poly-1 and for
+    functions of a Tversky index. A share is None if it does not follow from the sums,
+    if the total is 0, and for soft targets.
     """
     entry = loss.entry
     if table.soft or entry.from_levels:
@@ -222,7 +222,7 @@ def _share(pair: Pair | None) -> float | None:
 def _bound_arguments(
     loss: Loss, table: SumsTable, prior: float | None
 ) -> dict[str, object]:
-    """The parameters of a loss, the prior of the table filled in where it asks."""
+    """The parameters of a loss, with the prior of the table if it needs one."""
     if loss.needs_prior and prior is None:
         prior = table.prior
     return loss.arguments(prior)
@@ -231,7 +231,7 @@ def _bound_arguments(
 def _class_parts(
     loss: Loss, table: SumsTable, arguments: dict[str, object]
 ) -> Pair | None:
-    """What changed and unchanged pixels add to the value of each image."""
+    """The contributions of changed and unchanged pixels to the value of each image."""
     entry = loss.entry
     if entry.weights:
         changed, unchanged = entry.weights(table, **arguments)
@@ -246,7 +246,7 @@ def _class_parts(
 
 
 def _values(loss: Loss, table: SumsTable, arguments: dict[str, object]) -> Floats:
-    """The value of each image, NaN where undefined."""
+    """The value of each image, NaN if undefined."""
     if loss.entry.values:
         values = loss.entry.values(table, **arguments)
     elif parts := _class_parts(loss, table, arguments):
@@ -255,7 +255,7 @@ def _values(loss: Loss, table: SumsTable, arguments: dict[str, object]) -> Float
 
 
 def defined_sum(values: Iterable[float]) -> float | None:
-    """The sum of what is defined, rounded once; None if nothing is."""
+    """The sum of the defined values, rounded once; None if there are none."""
     defined = [value for value in values if not math.isnan(value)]
     return math.fsum(defined) if defined else None
 
@@ -277,17 +277,17 @@ FILE_EPS: Final[Mapping[str, float]] = {
     "uint16": 1 / 65535,
     "uint8": 1 / 255,
 }
-"""Machine epsilon of a floating type; one step of a scaled integer type: the least
-probability that a file type tells from 0, which predicts no change at all."""
+"""Smallest probability that a file type distinguishes from 0: the machine epsilon of a
+floating type, or one step of a scaled integer type."""
 
 
 def constant_prediction(
     table: SumsTable, prob: float, terms: Iterable[Term] = ()
 ) -> SumsTable:
-    """The sums of the same masks if every pixel had one probability of change.
+    """The sums for the same masks if every pixel had this probability of change.
 
-    The share of changed pixels, or an `FILE_EPS`, tells what the number of a loss
-    means. The confusion and saturation counts of the table are 0.
+    A probability equal to the share of changed pixels, or to an `FILE_EPS`, gives a
+    reference value for a loss. The confusion and saturation counts of the table are 0.
     """
     plain, pairs = class_sums(np.float64(prob), table.changed, table.unchanged, terms)
     none = np.zeros_like(table.tp)

@@ -1,4 +1,4 @@
-"""The table of losses, and the way from what a user types to a `Loss`."""
+"""The table of losses, and the parser from user input to a `Loss`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from cdstats.core.pixel_terms import Term
 
 _WINDOWS: Final = "it is computed on local windows"
-_NETWORK: Final = "it steers training, through parts of the network beside its output"
+_NETWORK: Final = (
+    "it acts on other parts of the network than its output, during training"
+)
 
 NOT_SCORES: Final[Mapping[str, str]] = {
     "region_mutual_information": f"{_WINDOWS}, the neighbourhood of every pixel",
@@ -33,19 +35,19 @@ NOT_SCORES: Final[Mapping[str, str]] = {
     "active_boundary": "it moves boundaries pixel by pixel during training",
     "inverseform": "it needs a trained network that compares boundaries",
     "conditional_boundary": "it needs the features of each pixel's neighbours",
-    "region_wise": "its maps of pixel weights are chosen for training",
+    "region_wise": "its pixel weights are defined for training only",
     "boundary_difference_over_union": "the boundary length in its weight alpha has no "
     "agreed definition; with alpha=0 it is jaccard",
     "cldice": "it needs soft skeletons, computed on local windows",
-    "cmssl": f"{_WINDOWS}, weighed by the largest structural error of the image",
+    "cmssl": f"{_WINDOWS}, weighted by the largest structural error of the image",
     "ssim": _WINDOWS,
     "ldam": "its margins shift the logits during training",
 }
-"""Losses that cannot be computed from saved predictions, and why."""
+"""Losses that cannot be computed from saved predictions, with the reason."""
 CATALOGUE: Final[Mapping[str, Entry]] = {
     entry.name: entry for family in (pixel, region, order) for entry in family.ENTRIES
 }
-"""Every loss by its name."""
+"""All losses by name."""
 
 _NEXT_PARAMETER: Final = re.compile(r",(?=\s*\w+=)")
 _JSON_NUMBER: Final = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?")
@@ -53,7 +55,7 @@ _JSON_NUMBER: Final = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?")
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """A loss with a value for each of its parameters; made by `choose`.
+    """A loss with a value for each of its parameters; `choose` creates it.
 
     Example:
         >>> parse_loss("focal:alpha=none").column
@@ -65,38 +67,38 @@ class Loss:
 
     @property
     def entry(self) -> Entry:
-        """What the catalogue holds of it."""
+        """The entry of the loss in the catalogue."""
         return CATALOGUE[self.name]
 
     @property
     def params(self) -> dict[str, Value]:
-        """Value of each parameter, as typed; defaults filled in."""
+        """The value of each parameter, including defaults."""
         names = [parameter.name for parameter in self.entry.parameters]
         return dict(zip(names, self.values, strict=True))
 
     @property
     def label(self) -> str:
-        """The name, with the parameters in brackets if it has any."""
+        """The name, followed by the parameters in brackets if there are any."""
         typed = (f"{name}={_typed(value)}" for name, value in self.params.items())
         return f"{self.name}[{','.join(typed)}]" if self.values else self.name
 
     @property
     def column(self) -> str:
-        """The name of the column of its value of each image."""
+        """The name of the column with its value for each image."""
         return (
             f"{self.label}_sum" if "sum" in self.entry.reduction.value else self.label
         )
 
     @property
     def dataset_columns(self) -> tuple[str, str]:
-        """The names of the columns of its values of all images together."""
+        """The names of the columns with its values for all images together."""
         total = "sum" in self.entry.reduction.value
         names = ("sum", "mean") if total else ("pooled", "image_mean")
         return f"{self.label}_{names[0]}", f"{self.label}_{names[1]}"
 
     @property
     def reads(self) -> Reads:
-        """What must be kept of the pixels to compute it."""
+        """The data of the pixels that must be kept to compute it."""
         if self.entry.from_levels:
             return Reads.LOGITS if self.entry.needs_logits else Reads.LEVELS
         terms = self.terms(prior=0.5)
@@ -106,15 +108,15 @@ class Loss:
 
     @property
     def needs_prior(self) -> bool:
-        """Whether the share of changed pixels must be known before the pass."""
+        """Whether the prior must be known before predictions are read."""
         return self.params.get("prior") == "dataset"
 
     def terms(self, prior: float | None = None) -> tuple[Term, ...]:
-        """The further sums that it needs; the prior where `needs_prior` says so."""
+        """The further sums that it needs; pass the prior if `needs_prior`."""
         return self.entry.terms(**self.arguments(prior)) if self.entry.terms else ()
 
     def arguments(self, prior: float | None = None) -> dict[str, Any]:
-        """The parameters as the functions of its entry take them."""
+        """The parameters as arguments for the functions of its entry."""
         arguments: dict[str, Any] = self.params
         if self.needs_prior:
             if prior is None:
@@ -135,7 +137,7 @@ class Loss:
 
 
 def choose(name: str, params: Mapping[str, Value] | None = None) -> Loss:
-    """A loss by name and parameters; the others keep their defaults."""
+    """The loss with this name and these parameters; others keep their defaults."""
     if name in NOT_SCORES:
         raise UsageError(
             f"{name} is not a score of saved predictions: {NOT_SCORES[name]}."
@@ -162,8 +164,8 @@ def choose(name: str, params: Mapping[str, Value] | None = None) -> Loss:
 def parse_loss(text: str) -> Loss:
     """Read ``NAME[:param=value,...]``, as ``--loss`` takes it.
 
-    A parameter starts after a comma followed by ``name=``; a value is ``none``, a JSON
-    number or a word.
+    A comma followed by ``name=`` starts a parameter. A value is ``none``, a JSON number
+    or a word.
 
     Example:
         >>> parse_loss("tversky:fp_weight=0.7,fn_weight=0.3,smooth=0").params
@@ -184,7 +186,7 @@ def parse_loss(text: str) -> Loss:
 
 
 def all_losses() -> tuple[Loss, ...]:
-    """Every loss of the catalogue with its default parameters."""
+    """All losses of the catalogue with their default parameters."""
     return tuple(map(choose, CATALOGUE))
 
 

@@ -1,7 +1,7 @@
-"""Losses that need whole images: the order of the errors, or distances.
+"""Losses that need whole images: the ranking of the errors, or distances.
 
-Order comes from a `LevelCounts`: a histogram of the probabilities, or the sorted
-probabilities or logits. Equal errors count as one level, which changes nothing.
+The ranking comes from a `LevelCounts`: a histogram of the probabilities, or the sorted
+probabilities or logits. Equal errors form one level; this does not change the result.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def _distance_map_penalised_ce(s: SumsTable) -> Pair:
 
 def _lovasz_softmax(levels: LevelCounts, *, classes: str) -> float:
     changed, unchanged = int(levels.changed.sum()), int(levels.unchanged.sum())
-    # |p - y| is the error of both classes; their pixels change places.
+    # |p - y| is the error for both classes, with the roles of the pixels exchanged.
     misses, false_alarms = levels.right(changed=False), levels.right(changed=True)
     foreground = _lovasz(misses, levels.changed, false_alarms, levels.unchanged)
     if classes == "foreground":
@@ -53,12 +53,13 @@ def _lovasz(
 ) -> float:
     """Lovász extension of 1 - IoU of a class: Σ (e_k - e_k+1) J(errors >= e_k).
 
-    Of the class and of the other pixels, errors and pixels of each level are given.
+    The arguments are the errors and pixel counts of each level, for the class and for
+    the other pixels.
     """
     errors, hits, alarms = _falling(own_errors, own, other_errors, others)
     union = hits.sum() + alarms.cumsum()
     steps = errors - np.append(errors[1:], 0.0)
-    # J = 1 - (g - c1)/(g + c0) without the cancellation.
+    # J = 1 - (g - c1)/(g + c0) without cancellation.
     jaccard = (hits.cumsum() + alarms.cumsum()) / union
     return float(np.sum(steps * jaccard))
 
@@ -66,7 +67,7 @@ def _lovasz(
 def _falling(
     first: Floats, first_pixels: Counts, second: Floats, second_pixels: Counts
 ) -> tuple[Floats, Counts, Counts]:
-    """Two lists of errors as one, the largest first, levels without pixels left out."""
+    """Two lists of errors merged, largest first, without levels that have no pixels."""
     errors = np.concatenate([first, second])
     pixels = np.zeros((2, errors.size), dtype=np.int64)
     pixels[0, : first.size] = first_pixels
@@ -87,7 +88,7 @@ def _ohem(levels: LevelCounts, *, threshold: float, min_kept: int) -> float:
 
 
 def _mean_of_worst(levels: LevelCounts, pixels: int) -> float:
-    """Mean cross-entropy of the given number of pixels with the largest."""
+    """Mean cross-entropy of this number of pixels with the largest values."""
     errors, changed, unchanged = _falling(
         levels.cross_entropy(changed=True),
         levels.changed,
@@ -107,9 +108,9 @@ ENTRIES: Final = (
         formula="Lovász extension of 1-IoU at the errors |p-y|; foreground: the "
         "changed class; present, all: mean over the classes present, over both",
         source="Berman et al. 2018, arXiv 1705.08790",
-        pitfalls="An image without change scores max p (foreground), which one pixel "
-        "decides. The reference code and kornia average all classes, "
-        "segmentation_models_pytorch those present.",
+        pitfalls="For an image without change the value is max p (foreground), which "
+        "one pixel determines. The reference code and kornia average all classes, "
+        "segmentation_models_pytorch the classes that are present.",
         parameters=(
             Parameter(
                 "classes",
@@ -126,8 +127,8 @@ ENTRIES: Final = (
         title="Lovász hinge loss",
         formula="Lovász extension of 1-IoU at max(0, 1 - z(2y-1)) of the logits z",
         source="Berman et al. 2018, arXiv 1705.08790",
-        pitfalls="Defined on logits: a probability of 0 or 1 has none. Not bounded by "
-        "1; use lovasz_softmax for probability maps.",
+        pitfalls="Defined on logits; a probability of exactly 0 or 1 has no logit. "
+        "Not bounded by 1. Use lovasz_softmax for probability maps.",
         from_levels=_lovasz_hinge,
         needs_logits=True,
     ),
@@ -136,10 +137,10 @@ ENTRIES: Final = (
         title="top-k cross-entropy",
         formula="mean cross-entropy of the k % of pixels with the largest",
         source="Wu et al. 2016, arXiv 1605.06885",
-        pitfalls="The number of pixels is rounded down, and at least 1. Chosen in "
-        "each image and, pooled, among all pixels.",
+        pitfalls="The number of pixels is rounded down and is at least 1. Pixels are "
+        "chosen in each image, and among all pixels for the pooled value.",
         parameters=(
-            Parameter("k", 10, "per cent of the pixels", high=100, open_low=True),
+            Parameter("k", 10, "percentage of the pixels", high=100, open_low=True),
         ),
         from_levels=_top_k_ce,
     ),
@@ -149,12 +150,12 @@ ENTRIES: Final = (
         formula="mean cross-entropy of the pixels with p_t < threshold, of the "
         "min_kept worst if those are fewer",
         source="Shrivastava et al. 2016, arXiv 1604.03540",
-        pitfalls="Training code keeps 100,000 pixels or more per batch, which in a "
-        "small image is all of them. The mean divides by the pixels kept, so two "
-        "models are averaged over different pixels.",
+        pitfalls="Training code keeps at least 100,000 pixels per batch, which is "
+        "every pixel of a small image. The mean divides by the number of kept pixels, "
+        "so two models are averaged over different pixels.",
         parameters=(
-            Parameter("threshold", 0.7, "probability of an easy pixel", high=1),
-            Parameter("min_kept", 1, "pixels kept at least", low=1, whole=True),
+            Parameter("threshold", 0.7, "p_t from which a pixel is easy", high=1),
+            Parameter("min_kept", 1, "minimum number of pixels", low=1, whole=True),
         ),
         from_levels=_ohem,
     ),
@@ -166,7 +167,7 @@ ENTRIES: Final = (
         "inside, 0 if the image has one class",
         source="Kervadec et al. 2019, arXiv 1812.07032; MONAI",
         pitfalls="Negative for good predictions of objects thicker than two pixels. "
-        "Grows with image size, and images of one class add 0. Meant as an addition "
+        "Grows with image size. Images with one class add 0. Intended as an addition "
         "to a region loss.",
         terms=lambda: (Term("boundary"),),
     ),
@@ -177,10 +178,10 @@ ENTRIES: Final = (
         formula="(p-y)^2 (d_p^alpha + d_y^alpha), d the distance to the boundary, on "
         "both sides, of p > 0.5 and of y; 0 if one class",
         source="Karimi and Salcudean 2019, arXiv 1904.10030",
-        pitfalls="Other code measures distances inside the masks only, where a far "
-        "false alarm gets no weight from y. An image without change gets weight from "
-        "its prediction alone.",
-        parameters=(Parameter("alpha", 2, "power of the distances", open_low=True),),
+        pitfalls="Other implementations measure distances only inside the masks, so a "
+        "distant false alarm gets no weight from y. In an image without change, only "
+        "the prediction gives weight.",
+        parameters=(Parameter("alpha", 2, "exponent of the distances", open_low=True),),
         terms=lambda alpha: (Term("hausdorff_dt", (alpha,)),),
     ),
     Entry(
@@ -190,8 +191,9 @@ ENTRIES: Final = (
         formula="(1+phi) CE, phi = (max d - d)/max d, d the distance to the other "
         "class and max d its maximum on the same side; 0 if the image has one class",
         source="Caliva et al. 2019, arXiv 1908.03679",
-        pitfalls="Sources differ in phi; here it is 0 far from the boundary. A much "
-        "used implementation computes the weights and returns the unweighted mean.",
+        pitfalls="Sources define phi differently; here it is 0 far from the boundary. "
+        "A widely used implementation computes the weights but returns the unweighted "
+        "mean.",
         terms=lambda: (_PENALTY,),
         parts=_distance_map_penalised_ce,
     ),

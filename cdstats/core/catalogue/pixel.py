@@ -1,4 +1,4 @@
-"""Losses that are sums over pixels: cross-entropy, weighed by class or by error."""
+"""Losses that are sums over pixels: cross-entropy, weighted by class or by error."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ def _balanced(s: SumsTable, *, beta: float | str) -> Weights:
     if not isinstance(beta, str):
         return beta, 1 - beta
     whole = s if beta == "image" else s.total
-    # n1/n, not 1 - n0/n: the weight of a rare class keeps its digits.
+    # n1/n is more precise than 1 - n0/n for a rare class.
     return quotient(whole.unchanged, whole.valid), quotient(whole.changed, whole.valid)
 
 
 def _class_balanced(s: SumsTable, *, b: float) -> Weights:
     changed, unchanged = s.total.changed, s.total.unchanged
-    # w_c = 1 / E_c, scaled to add up to 2; undefined when a class is absent.
+    # w_c = 1 / E_c, scaled to add up to 2. Undefined if a class is absent.
     one = _effective_number(np.where(unchanged > 0, changed, 0), b)
     zero = _effective_number(np.where(changed > 0, unchanged, 0), b)
     return quotient(2 * zero, one + zero), quotient(2 * one, one + zero)
 
 
 def _effective_number(count: Column, b: float) -> Floats:
-    """(1 - b^n) / (1 - b), the limit n for b = 1 - 0 included."""
+    """(1 - b^n) / (1 - b), precise for b close to 1, where the value is about n."""
     if b == 0:
         return np.minimum(count, 1.0)
     return np.asarray(-np.expm1(count * math.log(b)) / (1 - b), dtype=np.float64)
@@ -62,13 +62,14 @@ def _poly1(s: SumsTable, *, epsilon: float) -> Pair:
 
 
 def _poly1_gradient(s: SumsTable, *, epsilon: float) -> Pair:
-    # d/dz of CE + epsilon (1-p_t) is (1-p_t)(1 + epsilon p_t) in size.
+    # The absolute value of d/dz [CE + epsilon (1-p_t)] is (1-p_t)(1 + epsilon p_t).
     changed, unchanged = slopes(s)
     return s.missed_sum + epsilon * changed, s.false_sum + epsilon * unchanged
 
 
 def _brier(s: SumsTable) -> Pair:
-    # With soft targets the first part may be negative; only rounding makes the sum so.
+    # With soft targets the first part can be negative. Their sum is only negative by
+    # rounding.
     return np.maximum(s.missed_error_sq_sum, -s.false_sq_sum), s.false_sq_sum
 
 
@@ -87,11 +88,11 @@ ENTRIES: Final = (
         reduction=Reduction.PIXEL,
         formula="-[y ln p + (1-y) ln(1-p)], each logarithm at least -100",
         source="torch.nn.functional.binary_cross_entropy",
-        pitfalls="A pixel that is exactly 0 or 1 and wrong costs 100, so a few "
-        "saturated pixels can dominate the mean; tools with another cap (Keras 16.1, "
-        "scikit-learn 15.9 or 36.0) give other numbers. On hard masks it is 100 times "
-        "the error rate, not a likelihood. With soft targets its minimum is the "
-        "entropy of the target, not 0.",
+        pitfalls="A wrong pixel with p exactly 0 or 1 costs 100, so a few such pixels "
+        "can dominate the mean. Tools with another limit (Keras 16.1, scikit-learn "
+        "15.9 or 36.0) give other numbers. For hard predictions it is 100 times the "
+        "error rate, not a likelihood. With soft targets, its minimum is the entropy "
+        "of the target, not 0.",
         soft_targets=True,
         weights=lambda _: (1.0, 1.0),
     ),
@@ -102,12 +103,13 @@ ENTRIES: Final = (
         formula="-[beta y ln p + (1-beta)(1-y) ln(1-p)], beta = unchanged / valid",
         source="Xie and Tu 2015, Holistically-Nested Edge Detection, eq. 2, "
         "arXiv 1504.06375",
-        pitfalls="It balances classes inside an image, not between images: an image "
-        "counts in proportion to pi(1-pi), and one without a changed (or an "
-        "unchanged) pixel adds exactly 0, whatever is predicted. Beta per image, of "
-        "the dataset, of a batch or fixed give different numbers. Its mean is not on "
-        "the scale of BCE (weighted_mean and class_mean_bce are); the usual code "
-        "prints the sum, which grows with image size. beta=0.5 is half of BCE.",
+        pitfalls="It balances the classes within an image, not between images: an "
+        "image counts in proportion to pi(1-pi), with pi its change fraction, and an "
+        "image without changed (or without unchanged) pixels adds exactly 0 for every "
+        "prediction. Beta per image, per dataset, per batch and a fixed beta give "
+        "different numbers. The mean is not on the scale of BCE (weighted_mean and "
+        "class_mean_bce are). Common code prints the sum, which grows with image "
+        "size. With beta=0.5 it is half of BCE.",
         parameters=(
             Parameter(
                 "beta",
@@ -127,8 +129,8 @@ ENTRIES: Final = (
         reduction=Reduction.CLASS_MEAN,
         formula="(-S1/n1 - S0/n0) / 2: the mean of the two classes' mean cross-entropy",
         source="balanced cross-entropy divided by the sum of its weights",
-        pitfalls="Undefined where a class is absent, so images without change have "
-        "none; the pooled value counts their pixels.",
+        pitfalls="Undefined if a class is absent, so images without change have no "
+        "value. The pooled value includes their pixels.",
         soft_targets=True,
         weights=lambda s: (quotient(0.5, s.changed), quotient(0.5, s.unchanged)),
     ),
@@ -138,9 +140,9 @@ ENTRIES: Final = (
         reduction=Reduction.PIXEL,
         formula="-[w y ln p + (1-y) ln(1-p)], w = pos_weight",
         source="pos_weight of torch.nn.BCEWithLogitsLoss; Jadon 2020, arXiv 2006.14822",
-        pitfalls="The mean divides by the pixels, not by the sum of the weights, as "
-        "in torch: it grows with the weight. Above 1 it punishes misses, below 1 "
-        "false alarms.",
+        pitfalls="As in torch, the mean divides by the number of pixels, not by the "
+        "sum of the weights, so it grows with the weight. Weights above 1 penalise "
+        "misses, weights below 1 false alarms.",
         parameters=(Parameter("pos_weight", 1, "weight of the changed class"),),
         soft_targets=True,
         weights=lambda _, pos_weight: (pos_weight, 1.0),
@@ -152,8 +154,8 @@ ENTRIES: Final = (
         formula="-[w1 y ln p + w0 (1-y) ln(1-p)], w_c proportional to (1-b)/(1-b^n_c) "
         "with the dataset's n_c, w0 + w1 = 2",
         source="Cui et al. 2019, arXiv 1901.05555",
-        pitfalls="Above some 100,000 pixels per class both weights are equal: on "
-        "dense maps it is BCE unless b is very close to 1. Undefined when a class is "
+        pitfalls="Above about 100,000 pixels per class both weights are equal: on "
+        "dense maps it is BCE unless b is very close to 1. Undefined if a class is "
         "absent from the dataset.",
         parameters=(
             Parameter("b", 0.9999, "overlap of samples", high=1, open_high=True),
@@ -167,9 +169,11 @@ ENTRIES: Final = (
         formula="BCE of the target (1-epsilon) y + epsilon/2",
         source="Szegedy et al. 2016, arXiv 1512.00567",
         pitfalls="Its minimum is the entropy of the smoothed target, not 0, and a "
-        "right pixel with p exactly 0 or 1 costs 50 epsilon. Other code moves "
-        "epsilon, not epsilon/2, to the other label.",
-        parameters=(Parameter("epsilon", 0.1, "share of the label given up", high=1),),
+        "correct pixel with p exactly 0 or 1 costs 50 epsilon. Other implementations "
+        "move epsilon, not epsilon/2, to the other label.",
+        parameters=(
+            Parameter("epsilon", 0.1, "share of the label that is smoothed", high=1),
+        ),
         soft_targets=True,
         terms=lambda **_: (Term("opposite_ce"),),
         parts=_smoothed,
@@ -181,9 +185,9 @@ ENTRIES: Final = (
         formula="BCE of p' = p prior^tau / (p prior^tau + (1-p)(1-prior)^tau), prior "
         "the share of changed pixels",
         source="Menon et al. 2021, arXiv 2007.07314",
-        pitfalls="The prior must be known before the pass, so the masks are counted "
-        "first; undefined when the dataset has one class. It scores the adjusted "
-        "probability, not the saved one.",
+        pitfalls="The prior must be known before predictions are read, so the masks "
+        "are counted first. Undefined if the dataset has only one class. It scores "
+        "the adjusted probability, not the saved one.",
         parameters=(
             Parameter("tau", 1, "strength of the adjustment"),
             Parameter(
@@ -197,7 +201,7 @@ ENTRIES: Final = (
             ),
         ),
         soft_targets=True,
-        # Undefined where there is one class: a log of 0.
+        # Undefined if there is only one class, because of a logarithm of 0.
         terms=lambda tau, prior: (
             (Term("logit_adjusted", (tau, prior)),) if 0 < prior < 1 else ()
         ),
@@ -209,14 +213,15 @@ ENTRIES: Final = (
         formula="-a_t (1-p_t)^gamma ln p_t, a_t = alpha for changed and 1-alpha for "
         "unchanged pixels, 1 for alpha=none",
         source="Lin et al. 2017, arXiv 1708.02002",
-        pitfalls="alpha=0.25 weighs the changed class down; use alpha above 0.5, or "
-        "none, to favour it. The paper divides the sum by the number of positive "
-        "anchors, segmentation code by the pixels.",
+        pitfalls="alpha=0.25 gives changed pixels less weight than unchanged pixels; "
+        "use alpha above 0.5 to give them more, or none for equal weights. The paper "
+        "divides the sum by the number of positive anchors, segmentation code by the "
+        "number of pixels.",
         parameters=(
             Parameter(
                 "alpha", 0.25, "weight of the changed class", high=1, words=(None,)
             ),
-            Parameter("gamma", 2, "how strongly easy pixels are weighed down"),
+            Parameter("gamma", 2, "strength of the down-weighting of easy pixels"),
         ),
         terms=lambda gamma, **_: (Term("focal", (gamma,)),),
         parts=_focal,
@@ -227,7 +232,8 @@ ENTRIES: Final = (
         reduction=Reduction.PIXEL,
         formula="BCE + epsilon (1-p_t)",
         source="Leng et al. 2022, arXiv 2204.12511",
-        pitfalls="epsilon=0 is BCE; negative values favour confident pixels less.",
+        pitfalls="epsilon=0 is BCE. Negative values reduce the gradient of confident "
+        "pixels.",
         parameters=(Parameter("epsilon", 1, "weight of the linear term", low=-1),),
         parts=_poly1,
         gradient=_poly1_gradient,
@@ -239,12 +245,12 @@ ENTRIES: Final = (
         formula="-y (1-p)^gamma_plus ln p - (1-y) q^gamma_minus ln(1-q), q = max(p - "
         "margin, 0), logarithms at least ln 1e-8",
         source="Ridnik et al. 2021, arXiv 2009.14119",
-        pitfalls="Unchanged pixels with p up to the margin cost nothing, so a prior "
-        "close to 0 is free. The reference code prints the sum.",
+        pitfalls="Unchanged pixels with p up to the margin cost nothing, so a small "
+        "constant probability is free. The reference code prints the sum.",
         parameters=(
             Parameter("gamma_plus", 1, "focal exponent of changed pixels"),
             Parameter("gamma_minus", 4, "focal exponent of unchanged pixels"),
-            Parameter("margin", 0.05, "probability that is forgiven", high=1),
+            Parameter("margin", 0.05, "probability that costs nothing", high=1),
         ),
         terms=lambda **params: (Term("asl", tuple(params.values())),),
     ),
@@ -254,8 +260,9 @@ ENTRIES: Final = (
         reduction=Reduction.PIXEL,
         formula="(p-y)^2",
         source="Brier 1950",
-        pitfalls="Bounded by 1, so it hardly sees how wrong a confident pixel is; "
-        "with rare change its mean is dominated by the unchanged class.",
+        pitfalls="A pixel costs at most 1, so very confident errors cost hardly more "
+        "than confident ones. If change is rare, the unchanged class dominates the "
+        "mean.",
         soft_targets=True,
         parts=_brier,
     ),

@@ -165,7 +165,6 @@ def _with_split(row: Any) -> Any:  # noqa: ANN401 - a record of a split
 
 
 def _whole(held: MaskMaterial, name: str) -> SummaryRecord:
-    """The row of a dataset as a whole."""
     return next(r for r in held.datasets if r.dataset == name and r.split == ALL)
 
 
@@ -243,7 +242,7 @@ def _curves_of(held: ScoreMaterial) -> dict[str, Curve]:
     }
 
 
-def _few(texts: list[str], models: list[CurveSummary]) -> str:
+def _per_model(texts: list[str], models: list[CurveSummary]) -> str:
     """The texts of the models, joined for a caption; empty for many models."""
     if len(texts) > _FEW:
         return ""
@@ -257,7 +256,6 @@ _FEW: Final = 3
 
 
 def _curves(held: ScoreMaterial) -> Iterator[Chart | Missing]:
-    """The figures of thresholds, precision and recall, and calibration."""
     names = NEEDS_PREDICTIONS[:3]
     curves = _curves_of(held)
     if not curves:
@@ -269,7 +267,7 @@ def _curves(held: ScoreMaterial) -> Iterator[Chart | Missing]:
         for row in charts.threshold_scores(name, one)
     ]
     best = curve_summaries(held)
-    told = _few([scores.best_text(one, 3) for one in best], best)
+    told = _per_model([scores.best_text(one, 3) for one in best], best)
     used = "" if held.threshold is None else f" Dashed: {held.threshold:g}, in use."
     yield Chart(
         "thresholds",
@@ -295,7 +293,7 @@ def _curves(held: ScoreMaterial) -> Iterator[Chart | Missing]:
         for name, one in curves.items()
         for row in charts.calibration_bins(name, one)
     ]
-    distance = _few(
+    distance = _per_model(
         ["–" if one.ece is None else f"{one.ece:.3f}" for one in best], best
     )
     yield Chart(

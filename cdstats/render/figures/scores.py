@@ -86,7 +86,6 @@ def draw_beta(rows: Sequence[BetaLoss]) -> Figure:
 
 
 def _named(lines: Sequence[Artist], model: str) -> Key:
-    """The legend entry of the line of a model."""
     return [(line, label(model or ONE_MODEL, _ALONE)) for line in lines]
 
 

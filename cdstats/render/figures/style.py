@@ -34,7 +34,7 @@ OUTCOMES: Final = {
     "ignored": "#8a8f98",
 }
 """Colours of the pixels of an error image, which differ also in brightness."""
-_WHOLE: Final = {"matplotlib": "matplotlib.figure"}
+_COMPILED_PARTS: Final = {"matplotlib": "matplotlib.figure"}
 """The module of a package that imports its compiled parts."""
 _LONGEST: Final = 22
 _LINE: Final = 0.125
@@ -93,7 +93,7 @@ def check_installed(*packages: str) -> None:
         )
     for name in packages:
         try:
-            import_module(_WHOLE.get(name, name))
+            import_module(_COMPILED_PARTS.get(name, name))
         except Exception as error:  # noqa: BLE001 - whatever a broken package raises
             first = next(iter(str(error).splitlines()), type(error).__name__)
             raise UsageError(
@@ -179,7 +179,6 @@ def label(text: str, longest: int = _LONGEST) -> str:
 
 @cache
 def _signs() -> frozenset[int]:
-    """The characters of the font."""
     from matplotlib.font_manager import findfont, get_font
 
     return frozenset(get_font(findfont("DejaVu Sans")).get_charmap())

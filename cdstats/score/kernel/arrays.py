@@ -38,9 +38,9 @@ if TYPE_CHECKING:
 
 _TINY: Final = 1e-43
 """The logarithm of smaller numbers may be below the floor."""
-_NEITHER: Final = 0.5
+_NEUTRAL: Final = 0.5
 """Probability of padding and ignored pixels; any value that is not saturated."""
-_MIXED: Final = 64
+_MIXED_RUNS: Final = 64
 """Number of runs with several bins that are processed at a time."""
 
 
@@ -138,7 +138,7 @@ def _tile(scores: Floats, target: NDArray[Any], options: Options) -> Sums:
 _LOCAL: Final = threading.local()
 
 
-def _room(dtype: np.dtype[Any]) -> list[Floats]:
+def _buffers(dtype: np.dtype[Any]) -> list[Floats]:
     """Buffers of this thread, which are reused because fresh memory is slow."""
     held: dict[str, list[Floats]] = _LOCAL.__dict__
     if dtype.name not in held:
@@ -156,16 +156,16 @@ def _label_sums(
     ``ln(q + d)`` is ``ln q + d`` for a d of one rounding. The result is None if a
     probability is outside [0, 1].
     """
-    room, pixels = _room(dtype), labels.size
+    room, pixels = _buffers(dtype), labels.size
     padded = -(-pixels // RUN) * RUN
     p, changed, unchanged, one, two = (array[:padded] for array in room)
     is_changed, is_unchanged = labels == CHANGED, labels == UNCHANGED
     n1, n0 = int(np.count_nonzero(is_changed)), int(np.count_nonzero(is_unchanged))
     p[:pixels], changed[:pixels], unchanged[:pixels] = scores, is_changed, is_unchanged
-    p[pixels:], changed[pixels:], unchanged[pixels:] = _NEITHER, 0, 0
+    p[pixels:], changed[pixels:], unchanged[pixels:] = _NEUTRAL, 0, 0
     if n1 + n0 < pixels:
         # A product would keep NaN at ignored pixels, because NaN times 0 is NaN.
-        np.copyto(p[:pixels], _NEITHER, where=labels > CHANGED)
+        np.copyto(p[:pixels], _NEUTRAL, where=labels > CHANGED)
     least, most = p.min(initial=1), p.max(initial=0)
     if not (least >= 0 and most <= 1):
         return None
@@ -233,8 +233,8 @@ def _gaps(
     mixed = np.flatnonzero(low != high)
     by_run[mixed] = 0
     found: NDArray[np.float64] = np.bincount(low, by_run, BINS).astype(np.float64)
-    for at in range(0, mixed.size, _MIXED):
-        part = mixed[at : at + _MIXED]
+    for at in range(0, mixed.size, _MIXED_RUNS):
+        part = mixed[at : at + _MIXED_RUNS]
         own, others = (one.reshape(-1, RUN)[part].ravel() for one in (bins, misses))
         found += np.bincount(own, others, BINS)
     return found

@@ -159,7 +159,7 @@ def _mantissa(bits: Any) -> Any:  # noqa: ANN401 - a float of 64 bits
 
 
 @compiled()
-def _rest(p: float) -> float:
+def _complement(p: float) -> float:
     """1 - p as a separate function, so that fast-math cannot reorder it in a sum."""
     return 1.0 - p
 
@@ -220,7 +220,7 @@ def _add_class(
         bad += not (prob >= np.float32(0) and prob <= np.float32(1))
         hits += prob >= cut
         p = np.float64(prob)
-        miss, right = (_rest(p), p) if changed else (p, _rest(p))
+        miss, right = (_complement(p), p) if changed else (p, _complement(p))
         square = miss * miss
         miss_sum += miss
         square_sum += square

@@ -100,7 +100,6 @@ def _total(values: Tensor) -> Tensor:
 
 
 def _bins_of(probs: Tensor) -> Tensor:
-    """The bin of each probability; see `cdstats.core.sums.bins_of`."""
     return (probs * BINS).int().clamp_(0, BINS - 1)
 
 
