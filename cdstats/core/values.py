@@ -232,7 +232,6 @@ def _count_pairs(flat: NDArray[np.uint8]) -> dict[Any, int]:
 
 
 def _plain(value: np.generic) -> Value:
-    """Convert a NumPy scalar to a Python number."""
     number = float(value) if value.dtype.kind == "f" else value.item()
     if isinstance(number, float):
         if math.isnan(number):

@@ -269,7 +269,6 @@ def _look(text: str, search: Search) -> _Found:
 
 
 def _with_member(files: FoundFiles, member: str, ending: str = "") -> FoundFiles:
-    """Set the member to read in all files with an extension."""
     return FoundFiles(
         f._replace(name=f"{f.name}#{member}" if f.name else "", member=member)
         if not f.member and f.path.lower().endswith(ending)
@@ -328,7 +327,6 @@ def _inside(text: str, typed: Inside, search: Search) -> _Found:
 
 
 def _file(path: Path, member: str = "") -> _Found:
-    """A single file; its name and split are set with its dataset."""
     file = FoundFile(_absolute(path), "", "", member)
     return _Found(roots=[Path(file.path).parent], files=FoundFiles([file]))
 
@@ -338,7 +336,6 @@ def _absolute(path: Path) -> str:
 
 
 def _folder(listing: Listing, search: Search) -> _Found:
-    """Find the masks or other files in a folder."""
     home = listing.place
     while says_split_or_masks(home.name):
         home = home.parent
@@ -359,7 +356,6 @@ def _folder(listing: Listing, search: Search) -> _Found:
 
 
 def _local_matching(text: str, search: Search) -> _Found:
-    """Find local files that match a pattern or glob."""
     pattern = _pattern(text)
     root = Path(pattern.folder)
     if not root.is_dir():
@@ -369,7 +365,6 @@ def _local_matching(text: str, search: Search) -> _Found:
 
 
 def _pattern(text: str) -> Pattern:
-    """Parse a local pattern or glob."""
     parts = text.replace(os.sep, "/").split("/")
     if not is_pattern(text):
         # In a glob, ** crosses folders only as a whole path component.
@@ -464,7 +459,6 @@ def _listed(
 
 
 def _names_file(root: Path, line: str) -> bool:
-    """Whether the first line of a list may be a path."""
     is_plain = not re.search(r"[,;\t]", line) or looks_like_address(line)
     return is_plain or os.path.lexists(root / line)
 
@@ -472,7 +466,6 @@ def _names_file(root: Path, line: str) -> bool:
 def _on_sheet(
     place: str, name: str, root: Path, lines: Sequence[SheetLine], *, masks: bool
 ) -> _Found:
-    """The files in one column of a sheet, in line order."""
     named = (line.target if masks else line.pred for line in lines)
     found = _on_list(place, name, root, named)
     if len(found.files) != len(lines):
@@ -487,7 +480,6 @@ def _on_sheet(
 
 
 def _on_list(place: str, name: str, root: Path, lines: Iterable[str]) -> _Found:
-    """The files of a list, relative to its folder."""
     above = Path(_absolute(root))
     files = FoundFiles()
     for line in lines:

@@ -165,7 +165,6 @@ def _with_cache(dataset: h5py.Dataset) -> h5py.Dataset:
 
 
 def _filters(dataset: h5py.Dataset) -> list[tuple[int, str]]:
-    """Code and name of each filter of a dataset."""
     made = dataset.id.get_create_plist()
     found = map(made.get_filter, range(made.get_nfilters()))
     return [(code, name.decode(errors="replace")) for code, _, _, name in found]

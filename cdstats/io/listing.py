@@ -210,8 +210,6 @@ class Listing:
 
 
 class _Visit(NamedTuple):
-    """A folder to read."""
-
     prefix: str
     state: State
     seen: set[tuple[int, int, State]] | None = None

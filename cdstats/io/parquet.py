@@ -429,7 +429,6 @@ def rows_of(files: FoundFiles, typed: str = "") -> FoundFiles:
 
 
 def _without_column(typed: str, file: FoundFile) -> str:
-    """A path as typed, without its column."""
     return typed.removesuffix(f"#{file.member}") if file.member else typed
 
 
@@ -438,7 +437,6 @@ def _with(path: str, end: str) -> str:
 
 
 def _column_and_row(member: str) -> tuple[str, str]:
-    """Column and row number of a member; both may be empty."""
     column, _, number = member.rpartition("#")
     return (column, number) if number.isdecimal() else (member, "")
 

@@ -98,7 +98,6 @@ def _found_in(root: Path) -> tuple[dict[str, _Array], dict[str, str]]:
 
 
 def _metadata(folder: Path) -> dict[str, Any] | None:
-    """The metadata of a folder; None if it has none."""
     if (found := _json(folder / "zarr.json")) is not None:
         return found | {"is_array": found["node_type"] == "array"}
     if (found := _json(folder / ".zarray")) is not None:
@@ -119,7 +118,6 @@ def _json(path: Path) -> dict[str, Any] | None:
 
 
 def _bytes(path: Path, most: int) -> bytes | None:
-    """Read a file; None if it does not exist."""
     try:
         opened, size = open_regular(path)
     except FileNotFoundError:
