@@ -31,6 +31,7 @@ _BETWEEN: Final = 24
 _WAY_OUT: Final = "unpack the archive and name its folder"
 _HEADER_BYTES: Final = 1 << 20
 """Limit for the header of one tar member, including its name."""
+_GZIP: Final = b"\x1f\x8b"
 _PIECE: Final = 1 << 20
 _ENTRY_BYTES: Final = 1 << 10
 """Approximate memory per listed member."""
@@ -158,7 +159,9 @@ class TarArchive(Archive[_Place]):
 
     def __init__(self, path: str, wanted: str) -> None:
         super().__init__(path)
-        self._packed = not path.lower().endswith(".tar")
+        # The first bytes decide, because downloads often have the wrong name.
+        self._packed = self._file.read(len(_GZIP)) == _GZIP
+        self._file.seek(0)
         self._kind = "tar.gz" if self._packed else "tar"
         if self._packed:
             self._file = cast("IO[bytes]", gzip.GzipFile(fileobj=self._file))

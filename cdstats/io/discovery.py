@@ -43,6 +43,7 @@ from cdstats.io.layouts import (
     without_left_out,
 )
 from cdstats.io.listing import (
+    ARCHIVE_ENDS,
     ArchiveListing,
     Listing,
     is_folder,
@@ -309,18 +310,19 @@ def _inside(text: str, typed: Inside, search: Search) -> _Found:
         return _matching(text, pattern, listing, search)
     if not member or listing.is_there:
         return _folder(listing, search)
-    if is_archive(member):
-        raise DataError(
-            f"{text}: nested archives cannot be read; unpack {typed.archive} and "
-            "name its folder"
-        )
     if listing.problems:
         raise DataError(listing.problems[0])
     files = FoundFiles(
         FoundFile(f"{_absolute(Path(path))}!{member}", "")
         for path in paths
         if member in open_archive(path).members
+        and not member.lower().endswith(ARCHIVE_ENDS)
     )
+    if not files and is_archive(member):
+        raise DataError(
+            f"{text}: nested archives cannot be read; unpack {typed.archive} and "
+            "name its folder"
+        )
     if not files:
         raise DataError(f"{text}: no such file or folder in the archive")
     return _Found(roots=[listing.base], files=files)

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 _KIND: Final = "Zarr"
 _MOST_JSON: Final = 1 << 24
+_MOST_CHUNKS: Final = 1 << 26
 _ADDED_BYTES: Final = 1 << 10
 """Bytes that a codec may add to a chunk, in addition to 1/64."""
 _SUM: Final = "crc32c"
@@ -262,6 +263,13 @@ class _Array:
         """The same array, after checking that its chunks fit in memory."""
         size = math.prod(self._file_shape) * self.dtype.itemsize
         check_memory(2 * size, "save it in smaller chunks")
+        lengths = zip(self.shape, self._file_shape, strict=True)
+        number = math.prod(-(-length // step) for length, step in lengths)
+        if number > _MOST_CHUNKS:
+            raise DataError(
+                f"holds {number:,} chunks; expected at most {_MOST_CHUNKS:,}: save it "
+                "in larger chunks"
+            )
         return self
 
     @property
