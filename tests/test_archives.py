@@ -284,7 +284,8 @@ def test_hostile_names_are_told_and_the_rest_is_counted(
     found = run("ratio", archive, "--by", "image")
 
     assert found.code == 1
-    assert "the member '../up.png' is skipped: its name points outside" in found.err
+    text = "1 member skipped ('../up.png'): names must not point outside the archive"
+    assert text in found.err
     assert f"x.{kind}!ok.png" in found.out
     assert "\x1b" not in found.out + found.err
     assert "b\\x1b[31m\\n.png" in found.out
@@ -326,7 +327,13 @@ def test_what_is_not_read_says_why(here: Path, path: str, text: str) -> None:
     assert text in " ".join(found.err.split())
 
 
-@pytest.mark.parametrize("text", ["x-{3..1}.tar", "x-{0..9999999}.tar", "x-{}.tar!a"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("x-{3..1}.tar", "x-{0..9999999}.tar", "x-{}.tar!a"),
+        "{0..9999}-{0..9999}.tar",
+    ],
+)
 def test_a_range_that_is_none_is_wrong_usage(text: str) -> None:
     with pytest.raises(UsageError, match="range"):
         archives_in(text.partition("!")[0])

@@ -438,7 +438,7 @@ def test_saved_rows_tell_what_counts_can_and_what_needs_pixels(tmp_path: Path) -
     ("arguments", "says"),
     [
         pytest.param([], "no masks named", id="nothing"),
-        pytest.param(["--from", "x.csv", "--speck", "3"], "out --speck", id="speck"),
+        pytest.param(["--from", "x.csv", "--speck", "3"], "omit --speck", id="speck"),
         pytest.param(["x", "--connectivity", "6"], "'6' is not one of", id="six"),
         pytest.param(["x", "--speck", "0"], "--speck", id="zero"),
         pytest.param(["x", "--fail-on", "note"], "'note' is not one of", id="note"),

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 from helpers import run
 
@@ -58,6 +57,8 @@ def test_the_error_of_a_set_is_that_of_its_pixels_together(
 
 
 def test_rows_of_an_earlier_run_give_it_again(tmp_path: Path) -> None:
+    import pandas as pd
+
     right = write(tmp_path, "float32")
     csv = tmp_path / "rows.csv"
     line = ["loss", "--pred", f"{tmp_path}/p", "--target", f"{tmp_path}/t"]

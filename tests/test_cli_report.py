@@ -241,9 +241,7 @@ def test_pictures_are_bounded_in_number(
     [
         pytest.param([], "nothing to show", id="nothing"),
         pytest.param(["--pred", "x"], "name predictions with --pred and", id="no-mask"),
-        pytest.param(
-            ["--from", "{rows}", "--masks", "x"], "leave out --masks", id="twice"
-        ),
+        pytest.param(["--from", "{rows}", "--masks", "x"], "omit --masks", id="twice"),
         pytest.param(
             ["--from", "{rows}", "--from", "{rows}"],
             "found two files of the same kind",

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from hypothesis import strategies as st
-from scipy.stats import bootstrap
 
 import cdstats
 from cdstats.core.errors import DataError, UsageError
@@ -110,6 +109,8 @@ def plain_image_mean(rows: Sequence[ScoreRecord]) -> float:
 def test_intervals_are_those_of_scipy_on_the_same_draws(
     few: Path, name: str, statistic: Any, confidence: float
 ) -> None:
+    from scipy.stats import bootstrap
+
     run = of_few(few, resamples=400, confidence=confidence, seed=3)
     rows = {m: [row for row in run.images if row.model == m] for m in ("a", "b")}
 

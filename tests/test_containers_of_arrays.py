@@ -396,6 +396,21 @@ def test_bytes_behind_the_end_are_refused(version: str, tmp_path: Path) -> None:
     assert "h5repack" in reason(path)
 
 
+def test_a_chunk_larger_than_the_usual_cache_is_unpacked_once(tmp_path: Path) -> None:
+    size = hdf5_files.CACHE_BYTES + 2
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as file:
+        row = np.zeros((2, size // 2), np.uint8)
+        file.create_dataset("m", data=row, chunks=row.shape, compression="lzf")
+    opened: Any = hdf5_files.named_array(path, "", 1 << 40).values
+    access = opened._source._dataset.id.get_access_plist()
+    assert access.get_chunk_cache()[1] == size
+
+
+def test_a_single_number_is_not_a_mask(tmp_path: Path) -> None:
+    assert "has the shape ()" in reason(hdf5(tmp_path / "a.h5", {"m": np.uint8(1)}))
+
+
 def test_an_unknown_filter_is_refused_and_not_loaded(tmp_path: Path) -> None:
     path = tmp_path / "a.h5"
     with h5py.File(path, "w") as file:

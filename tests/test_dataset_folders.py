@@ -284,7 +284,7 @@ def test_images_among_masks_are_told_with_what_reads_the_masks(
         write(tmp_path / "X" / mask.format(number), square(number))
     done = ratio(tmp_path / "X")
     assert done.code == 1
-    found = re.findall(r"masks alone: '(.*)'", done.err)
+    found = re.findall(r"only the masks: '(.*)'", done.err)
     assert found == [f"{tmp_path}/X/{way}" for way in ways]
     for way in found:
         assert totals(way)["all"] == area(*map(square, range(1, 4)))

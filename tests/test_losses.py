@@ -565,7 +565,7 @@ def test_shapes_that_could_be_misread_are_refused(loss: Loss) -> None:
         ((2, 1, 4, 4), (1, 2, 4, 4), r"target\[:, 1\]"),
         ((4, 4), (4, 4), r"x\[None\]"),
         ((2, 2, 4, 4), (2, 4, 4), r"2 channels. Pass .*\[:, 1\]"),
-        ((1, 1, 2, 4, 4), (1, 1, 2, 4, 4), "expected"),
+        ((1, 1, 2, 4, 4), (1, 1, 2, 4, 4), r"expected \(N, H, W\)"),
     ]:
         with pytest.raises(ValueError, match=message):
             loss(torch.zeros(shape), torch.zeros(target_shape))

@@ -19,7 +19,6 @@ import torchmetrics
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from sklearn import metrics as sklearn_metrics
 from torch import Tensor, distributed, nn
 
 import cdstats
@@ -188,6 +187,8 @@ CASES = [
 def test_it_agrees_with_scikit_learn(
     probs: np.ndarray[Any, Any], labels: np.ndarray[Any, Any]
 ) -> None:
+    from sklearn import metrics as sklearn_metrics
+
     metric = ChangeMetric(losses=["brier"])
     metric.update(torch.from_numpy(probs), torch.from_numpy(labels))
     found = metric.compute()

@@ -154,6 +154,21 @@ def test_a_row_without_an_image_fails_alone(
     assert reason in done.column("reason")[0]
 
 
+def test_a_page_is_limited_by_all_its_copies_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    column, options = pa.array([bytes(1 << 24)]), {"compression": "zstd"}
+    path = table(tmp_path / "a.parquet", {"x": column}, **options)
+    monkeypatch.setattr("cdstats.io.limits._memory", lambda: 1 << 26)
+    assert "at once, more than half of the memory" in run("ratio", path).err
+
+
+def test_names_of_columns_are_shown_on_one_line(tmp_path: Path) -> None:
+    columns = {"a\n\x1b[31m": structs(masks(2)), "b": structs(masks(2))}
+    refused = run("ratio", table(tmp_path / "a.parquet", columns))
+    assert "2 columns hold images: a\\n\\x1b[31m (PNG), b (PNG)." in refused.err
+
+
 def test_a_file_without_images_is_refused(tmp_path: Path) -> None:
     path = table(tmp_path / "a.parquet", {"name": ["x"], "raw": [b"no image"]})
     done = run("ratio", path)

@@ -540,7 +540,7 @@ def test_python_names_the_model_of_a_rule_in_a_mapping(
         (["--pred-changed", "a="], "--pred-changed and --pred-unchanged must name"),
         (
             ["--pred-changed", "a=2", "--kind", "a=prob"],
-            "--pred-changed makes labels; leave out --scale and --kind",
+            "--pred-changed makes labels; omit --scale and --kind",
         ),
     ],
 )

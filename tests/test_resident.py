@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 RANDOM = np.random.default_rng(0)
-SHAPE = (3, 270, 260)
+SHAPE = (3, 90, 80)
+LARGE = (270, 260)
+"""More than a tile, and more than the values that are counted."""
 MASKS = (RANDOM.random(SHAPE) < 0.3).astype(np.uint8)
 PREDS = RANDOM.random(SHAPE).astype(np.float32)
 TWO = np.stack([1 - PREDS, PREDS], 1)
@@ -178,9 +180,14 @@ PAIRS: dict[str, tuple[Any, Any, dict[str, Any]]] = {
     "all ignored": (there(PREDS), there(MASKS * 0 + 9), {**RULE, "ignore": 9}),
     "unknown value": (there(PREDS), there(MASKS + 1), RULE),
     "sizes differ": (there(PREDS)[:, 1:], there(MASKS), {}),
+    "large": (
+        [there(RANDOM.random(LARGE, np.float32))],
+        [there((RANDOM.random(LARGE) < 0.3).astype(np.uint8))],
+        {},
+    ),
     "many values": (
-        [there(PREDS[0])],
-        [there(RANDOM.normal(size=SHAPE[1:]))],
+        [there(RANDOM.random(LARGE))],
+        [there(RANDOM.normal(size=LARGE))],
         {"changed": ">0.5", "unchanged": "rest"},
     ),
     "no channels": (there(TWO * 2), there(MASKS), {"kind": "prob"}),
@@ -214,7 +221,16 @@ def on_device(value: Any) -> Any:
 
 
 STAYING = (
-    *("float32", "float64", "bfloat16", "uint8", "bool", "int64", "one channel"),
+    *(
+        "float32",
+        "large",
+        "float64",
+        "bfloat16",
+        "uint8",
+        "bool",
+        "int64",
+        "one channel",
+    ),
     *("two channels", "logits", "float16 logits", "two logits", "soft"),
     *("NaN in masks", "ignored NaN", "soft logits", "scale", "prior", "one class"),
     *("NaN", "sizes differ", "no channels", "narrow"),
@@ -290,7 +306,7 @@ def test_masks_are_counted_where_they_lie(dtype: str) -> None:
 
 @pytest.mark.usefixtures("stay")
 def test_masks_that_the_host_has_to_look_at() -> None:
-    many = RANDOM.normal(size=(1, 270, 260)) + 2
+    many = RANDOM.normal(size=(1, *LARGE)) + 2
     colours = np.zeros((5, 7, 3), np.uint8)
     colours[1, :3] = (200, 10, 30)
     cases: list[tuple[Any, dict[str, Any]]] = [

@@ -226,6 +226,10 @@ def test_damaged_metadata_are_refused(tmp_path: Path) -> None:
         json.dumps(whole | {"shape": [1, 1 << 30, 1 << 30]})
     )
     assert "raise --max-pixels" in reason(path)
+    grid = {"name": "regular", "configuration": {"chunk_shape": [1, 1, 1]}}
+    many = {"shape": [1 << 20, 1 << 10, 1 << 10], "chunk_grid": grid}
+    (path / "zarr.json").write_text(json.dumps(whole | many))
+    assert "holds 1,099,511,627,776 chunks" in reason(path)
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes")

@@ -456,18 +456,16 @@ def takes(
 
 
 def _refuse_nothing(result: HasMessages, options: Mapping[str, Option]) -> None:
-    """Raise if a result has an error or is empty."""
     texts = [one.text for one in result.messages if one.level is Level.ERROR]
     if not texts and not len(getattr(result, "images", ())):
         texts = ["no files found in the given paths"]
     if texts:
         more = f" (and {counted(len(texts) - 1, 'more error')})" if texts[1:] else ""
         first = in_python(texts[0], options)
-        raise DataError(f"{first}{more}; errors='keep' returns what could be read")
+        raise DataError(f"{first}{more}; errors='keep' returns the readable part")
 
 
 def _reworded(result: Result, options: Mapping[str, Option]) -> Result:
-    """A result whose texts name Python arguments."""
     changed: dict[str, Any] = {}
     for one in fields(result):  # type: ignore[arg-type]
         held = getattr(result, one.name)

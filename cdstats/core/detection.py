@@ -134,7 +134,6 @@ def _counting(mask: MaskCounts, ignore: LabelRule) -> Mapping[Value, int]:
 
 
 def _in_colours(mask: MaskCounts, value: Value) -> Value:
-    """A value, or its palette colour."""
     if not mask.palette or not isinstance(value, int) or value not in mask.palette:
         return value
     return colour_value(mask.palette[value])
@@ -213,7 +212,7 @@ def _no_mask(mask: MaskCounts, values: Mapping[Value, int]) -> Refusal:
     if NAN in values or (numbers and min(numbers) < 0):
         odd, tag = NAN if NAN in values else min(numbers), "no nodata is declared"
         if mask.nodata is not None:
-            tag = f"the nodata tag says {mask.nodata}"
+            tag = f"the nodata tag is {mask.nodata}"
         return Refusal(
             f"holds {odd}; {tag}. Add --ignore {odd} if it is nodata. Its values: "
             f"{_shares(values)}"

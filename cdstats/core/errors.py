@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 NO_MEMORY: Final = "does not fit into memory"
-DIED: Final = "the process that read it died (out of memory?)"
+DIED: Final = "its worker process died (out of memory?)"
 REPORT_HINT: Final = (
     "This is a bug in cdstats: please report this line, with the file if you can share "
     "it"

@@ -303,12 +303,12 @@ class DatasetLabels:
             if masks
         ]
         return [
-            *(one for split in self._verdicts for one in self._told(split)),
+            *(one for split in self._verdicts for one in self._split_messages(split)),
             *(Message(Level.NOTE, f"{self.dataset}: {text}") for text in notes),
-            *self._otherwise(),
+            *self._loader_notes(),
         ]
 
-    def _otherwise(self) -> Iterator[Message]:
+    def _loader_notes(self) -> Iterator[Message]:
         """Notes on masks that other loaders would binarise differently.
 
         Splits are named unless all share the rule.
@@ -323,7 +323,7 @@ class DatasetLabels:
                 )
                 yield Message(Level.NOTE, f"{where}: {_binarisation_text(total)}")
 
-    def _told(self, split: str) -> Iterator[Message]:
+    def _split_messages(self, split: str) -> Iterator[Message]:
         verdict, where = self._verdicts[split], split_label(self.dataset, split)
         for note in verdict.notes:
             told = [s for s, one in self._verdicts.items() if note in one.notes]

@@ -218,7 +218,6 @@ def differences(
 
 
 def _by_key(records: Iterable[Any]) -> dict[tuple[str, str, str], Any]:
-    """Records by dataset, split and path."""
     return {(r.dataset, r.split, getattr(r, "path", "")): r for r in records}
 
 

@@ -164,7 +164,7 @@ def _advice(values: set[Value], jpeg: bool) -> Refusal:
         way = "--changed '>0' --unchanged 0"
         text = (
             "JPEG noise? JPEG changes many pixels of masks of 0 and 1: save them as "
-            f"PNG, or count what is left with {way}"
+            f"PNG, or count the remaining changes with {way}"
         )
         return Refusal(text, (way,))
     if values == {0, 1, 2}:

@@ -119,7 +119,7 @@ def hidden(argument: str) -> str:
     found = START.search(argument)
     if found is None:
         return argument
-    place, text, fragment = _taken_apart(argument[found.start() :])
+    place, text, fragment = _split_address(argument[found.start() :])
     if place.login or place.query:
         number, given = 1, _given()
         while (known := given.get(text)) and unsigned(known.query) != unsigned(
@@ -146,7 +146,7 @@ def sealed(text: str) -> Sealed:
     """An address, given with or without secrets, as a text that is safe to show."""
     if isinstance(text, Sealed):
         return text
-    place, _, fragment = _taken_apart(text)
+    place, _, fragment = _split_address(text)
     return place.like(f"{place}{fragment}")
 
 
@@ -185,7 +185,7 @@ def _given() -> dict[str, Sealed]:
     return known
 
 
-def _taken_apart(text: str) -> tuple[Sealed, str, str]:
+def _split_address(text: str) -> tuple[Sealed, str, str]:
     """An address, the text that replaces it, and ``#`` with an array name."""
     base, _, fragment = text.partition("#")
     if place := _given().get(base):

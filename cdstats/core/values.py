@@ -51,7 +51,7 @@ def count_values(pixels: NDArray[Any]) -> dict[Value, int]:
     """
     if pixels.dtype.kind not in "biuf":
         raise TypeError(f"cannot count values of type {pixels.dtype}")
-    flat = pixels.reshape(-1)
+    flat = pixels.ravel("K")
     if flat.size == 0:
         return {}
     found = None
@@ -73,7 +73,7 @@ def count_cells(pixels: NDArray[Any], edges: tuple[float, ...]) -> dict[Value, i
         >>> count_cells(np.array([0.1, 0.2, 0.5, 0.9, np.nan]), (0, 0.5))
         {0.25: 2, 0.5: 1, 1.5: 1, 'nan': 1}
     """
-    flat = pixels.reshape(-1)
+    flat = pixels.ravel("K")
     missing = np.isnan(flat) if flat.dtype.kind == "f" else np.zeros(flat.shape, bool)
     cells = np.bincount(_cells(flat[~missing], edges), minlength=2 * len(edges) + 1)
     names = _cell_names(edges)
@@ -232,7 +232,6 @@ def _count_pairs(flat: NDArray[np.uint8]) -> dict[Any, int]:
 
 
 def _plain(value: np.generic) -> Value:
-    """Convert a NumPy scalar to a Python number."""
     number = float(value) if value.dtype.kind == "f" else value.item()
     if isinstance(number, float):
         if math.isnan(number):

@@ -87,7 +87,6 @@ def _in_folder(folder: str) -> tuple[_Shape, ...]:
 
 @cache
 def _shapes() -> tuple[_Shape, ...]:
-    """The layouts of all presets."""
     found = []
     for preset, shapes in shapes_of("layouts").items():
         for *folders, name in (shape.split("/") for shape in shapes):

@@ -133,8 +133,6 @@ def sampling_weights(counts: Tally) -> _Pair:
 
 @dataclass(frozen=True, slots=True)
 class _Named:
-    """A scheme without numbers."""
-
     weights: Callable[[Tally], _Pair]
     formula: str
     source: str
@@ -172,7 +170,7 @@ _SCHEMES: Final = {
         _beta,
         "changed n0 / n, unchanged n1 / n",
         "HED, Xie and Tu 2015, arXiv:1504.06375, eq. 2",
-        "HED takes n0 and n1 from each image, where one without change adds 0",
+        "HED uses n0 and n1 of each image, so images without change add 0",
     ),
     "pos-weight": _Named(
         lambda counts: (1.0, counts.pos_weight),
@@ -183,7 +181,7 @@ _SCHEMES: Final = {
         _beta,
         "alpha = n0 / n, unchanged 1 - alpha",
         "Lin et al. 2017, arXiv:1708.02002, sec. 3.1: inverse class frequency",
-        "the paper's 0.25 goes with gamma = 2 and weighs changed pixels down",
+        "the paper's 0.25 is for gamma = 2 and gives changed pixels less weight",
     ),
     "prior-bias": _Named(
         _prior_bias,
@@ -212,8 +210,8 @@ def schemes(counts: Tally) -> tuple[Scheme, ...]:
             ratio = one / zero
         if name == "effective-number" and ratio and abs(ratio - 1) < _SAME:
             remark = (
-                "both weights are equal at so many pixels: this is plain cross-entropy;"
-                " the scheme needs counts of images, objects or tiles"
+                "the weights are equal for this many pixels: plain cross-entropy; "
+                "the scheme needs counts of images, objects or tiles"
             )
         row = Scheme(name, zero, one, ratio, named.formula, named.source, remark)
         found.append(row)

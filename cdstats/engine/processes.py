@@ -94,7 +94,7 @@ def _dispatch(
     """Keep one batch running and one queued per worker, and yield results."""
     out: set[Future[tuple[_Batch, list[Any], float, str]]] = set()
     again: deque[_Batch] = deque()
-    stillborn = 0
+    failed_starts = 0
     while True:
         while len(out) < 2 * pool.jobs and (again or ledger.left):
             if again:
@@ -112,9 +112,9 @@ def _dispatch(
         for future in done:
             try:
                 batch, results, spent, reason = future.result()
-            except _StillbornError as error:
-                stillborn += 1
-                if stillborn >= _STARTS:
+            except _WorkerStartError as error:
+                failed_starts += 1
+                if failed_starts >= _STARTS:
                     raise DataError(
                         f"worker processes fail to start (status {error.status}); "
                         "count in this process with --jobs 1"
@@ -122,7 +122,7 @@ def _dispatch(
                 again.append(error.batch)
                 continue
             if results:
-                stillborn, each = 0, spent / len(results)
+                failed_starts, each = 0, spent / len(results)
                 seconds = each if seconds is None else (seconds + each) / 2
             for number, result in zip(batch.numbers, results, strict=False):
                 yield from ledger.enter(number, result)
@@ -137,7 +137,7 @@ def _dispatch(
                     again.append(_Batch(left, True, first if known else None))
 
 
-class _StillbornError(Exception):
+class _WorkerStartError(Exception):
     """A worker could not be started, or died before its first batch."""
 
     def __init__(self, batch: _Batch, status: int) -> None:
@@ -145,7 +145,7 @@ class _StillbornError(Exception):
         self.batch, self.status = batch, status
 
 
-class _GoneError(Exception):
+class _WorkerDiedError(Exception):
     """The worker process has died."""
 
 
@@ -195,9 +195,9 @@ class _Pool:
     ) -> tuple[_Batch, list[Any], float, str]:
         worker = self._idle.pop() if self._idle else None
         if batch.careful and worker is not None:
-            self._dismiss(worker)
+            self._remove(worker)
             worker = None
-        worker = worker or self._engage(batch)
+        worker = worker or self._start_worker(batch)
         results, seconds = list[Any](), 0.0
         try:
             worker.since = time.monotonic()
@@ -208,8 +208,8 @@ class _Pool:
                 seconds += spent
         except BaseException as error:
             worker.process.kill()
-            self._dismiss(worker)
-            if not isinstance(error, _GoneError):
+            self._remove(worker)
+            if not isinstance(error, _WorkerDiedError):
                 raise
             return batch, results, seconds, self._too_slow if worker.is_slow else DIED
         worker.since = math.inf
@@ -224,12 +224,11 @@ class _Pool:
                 worker.is_slow = True
                 worker.process.kill()
 
-    def _engage(self, batch: _Batch) -> _Worker:
-        """Start a worker and load the function in it."""
+    def _start_worker(self, batch: _Batch) -> _Worker:
         try:
             worker = _Worker()
         except OSError as error:
-            raise _StillbornError(batch, error.errno or 1) from None
+            raise _WorkerStartError(batch, error.errno or 1) from None
         self._workers.add(worker)
         if self._stopped:
             worker.process.kill()
@@ -239,13 +238,13 @@ class _Pool:
             worker.receive()
         except BaseException as error:
             worker.process.kill()
-            self._dismiss(worker)
-            if not isinstance(error, _GoneError):
+            self._remove(worker)
+            if not isinstance(error, _WorkerDiedError):
                 raise
-            raise _StillbornError(batch, worker.process.returncode) from None
+            raise _WorkerStartError(batch, worker.process.returncode) from None
         return worker
 
-    def _dismiss(self, worker: _Worker) -> None:
+    def _remove(self, worker: _Worker) -> None:
         worker.end()
         self._workers.discard(worker)
 
@@ -282,14 +281,14 @@ class _Worker:
             self.process.stdin.write(data)  # type: ignore[union-attr]
             self.process.stdin.flush()  # type: ignore[union-attr]
         except OSError:
-            raise _GoneError from None
+            raise _WorkerDiedError from None
 
     def receive(self) -> tuple[float, list[Any]]:
         """The next seconds and results; exceptions of the work are raised."""
         try:
             answer = pickle.load(self.process.stdout)  # type: ignore[arg-type] # noqa: S301
         except (EOFError, pickle.UnpicklingError):
-            raise _GoneError from None  # it died before the answer was complete
+            raise _WorkerDiedError from None  # it died before the answer was complete
         self.since = time.monotonic()
         if isinstance(answer, BaseException):
             raise answer

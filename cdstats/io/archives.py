@@ -31,11 +31,12 @@ _BETWEEN: Final = 24
 _WAY_OUT: Final = "unpack the archive and name its folder"
 _HEADER_BYTES: Final = 1 << 20
 """Limit for the header of one tar member, including its name."""
+_GZIP: Final = b"\x1f\x8b"
 _PIECE: Final = 1 << 20
 _ENTRY_BYTES: Final = 1 << 10
 """Approximate memory per listed member."""
 _CHECKED: Final = 1 << 12
-"""The memory for the list is checked each time so many members were added."""
+"""Members added between two checks of the memory for the list."""
 _KEPT_SHARE: Final = 4
 """Members kept while reading forward may use 1/4 of a process's memory."""
 _ENCRYPTED, _UTF8 = 1, 0x800
@@ -72,8 +73,8 @@ def check_parts(path: Path, archive: zipfile.ZipFile, kind: str) -> None:
                 code = "utf-8" if part.flag_bits & _UTF8 else "cp437"
                 if file.read(lengths[0]) != part.orig_filename.encode(code):
                     raise DataError(
-                        f"{kind} file is damaged: it lists a part by another name than "
-                        f"its own, {part.orig_filename!r}"
+                        f"{kind} file is damaged: the listed name of part "
+                        f"{part.orig_filename!r} differs from that in its header"
                     )
                 end = start + _PART_LENGTH + sum(lengths) + part.compress_size
         file.seek(max(file.seek(0, io.SEEK_END) - _END_BYTES, 0))
@@ -158,14 +159,18 @@ class TarArchive(Archive[_Place]):
 
     def __init__(self, path: str, wanted: str) -> None:
         super().__init__(path)
-        self._packed = not path.lower().endswith(".tar")
+        # The first bytes decide, because downloads often have the wrong name.
+        self._packed = self._file.read(len(_GZIP)) == _GZIP
+        self._file.seek(0)
         self._kind = "tar.gz" if self._packed else "tar"
         if self._packed:
             self._file = cast("IO[bytes]", gzip.GzipFile(fileobj=self._file))
         self._order: list[tuple[int, str]] = []
         self._kept: dict[str, bytes] = {}
         self._left = memory_share() // _KEPT_SHARE
-        self._likes = {_likeness(wanted)} if wanted and self._packed else set()
+        self._wanted_kinds = (
+            {_kind_of_name(wanted)} if wanted and self._packed else set()
+        )
         with _damage(self._kind):
             self._index()
 
@@ -185,7 +190,7 @@ class TarArchive(Archive[_Place]):
                     self._order.append((place.start, name))
                 if len(self.members) % _CHECKED == 0:
                     check_memory(len(self.members) * _ENTRY_BYTES, _WAY_OUT)
-                if name and _likeness(name) in self._likes:
+                if name and _kind_of_name(name) in self._wanted_kinds:
                     self._keep(name, place)
         if header.last != bytes(tarfile.BLOCKSIZE):
             raise DataError(
@@ -201,8 +206,8 @@ class TarArchive(Archive[_Place]):
                 )
         if not self._packed and zeros >= tarfile.RECORDSIZE + tarfile.BLOCKSIZE:
             raise DataError(
-                f"tar archive is damaged or cut short: it ends with {zeros:,} zeros, "
-                "as a download that stopped does. Pack it again if it is right"
+                f"tar archive is damaged or cut short: it ends with {zeros:,} zero "
+                "bytes, like an interrupted download. If it is intact, pack it again"
             )
 
     def _keep(self, name: str, place: _Place, *, drop: bool = False) -> None:
@@ -229,27 +234,27 @@ class TarArchive(Archive[_Place]):
             return self._kept[name]
         check_memory(place.size, _WAY_OUT)
         with _damage(self._kind):
-            if self._packed and self._pass(name, place):
+            if self._packed and self._read_forward(name, place):
                 return self._kept[name]
             return self._bytes(place)
 
-    def _pass(self, name: str, wanted: _Place) -> bool:
+    def _read_forward(self, name: str, wanted: _Place) -> bool:
         """Keep similar members up to the wanted one; the first call keeps all."""
-        is_first = (like := _likeness(name)) not in self._likes
-        self._likes.add(like)
+        is_first = (like := _kind_of_name(name)) not in self._wanted_kinds
+        self._wanted_kinds.add(like)
         at = self._file.tell()
         first = (
             0 if is_first or at > wanted.start else bisect_left(self._order, (at, ""))
         )
         last = None if is_first else bisect_left(self._order, (wanted.start, ""))
-        likes = {like} if is_first else self._likes
+        likes = {like} if is_first else self._wanted_kinds
         for _, other in self._order[first:last]:
-            if _likeness(other) in likes:
+            if _kind_of_name(other) in likes:
                 self._keep(other, self.members[other], drop=not is_first)
         return name in self._kept
 
 
-def _likeness(name: str) -> tuple[str, str]:
+def _kind_of_name(name: str) -> tuple[str, str]:
     """Folder and extension, which all masks of a dataset share."""
     folder, _, last = name.rpartition("/")
     return folder, last.partition(".")[2]

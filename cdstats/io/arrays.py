@@ -306,10 +306,11 @@ def array_in_groups(
     step = -1 if fortran else 1  # stored by columns
     shapes = {name: one.shape[::step] for name, one in arrays.items()}
     key, number = choose_array(shapes, member.lstrip("/"), kind, others)
-    array, shape = arrays[key], shapes[key]
-    check_pixels(shape[-1], shape[-2] if len(shape) > 1 else 1, max_pixels)
-    source = Parts(sound(array), kind)
-    values = stored_array(shape, array.dtype, 0, source, fortran=fortran)
+    shape = shapes[key]
+    width, height = (*shape[::-1], 1, 1)[:2]
+    check_pixels(width, height, max_pixels)
+    array = sound(arrays[key])
+    values = stored_array(shape, array.dtype, 0, Parts(array, kind), fortran=fortran)
     return NamedArray(values, number, _nodata(array))
 
 

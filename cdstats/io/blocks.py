@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 BLOCK_PIXELS: Final = 1 << 22
 """Most pixels per block of a large image, unless the file has larger blocks."""
 WHOLE_PIXELS: Final = 1 << 26
-"""Images of at most so many pixels are decoded at once."""
+"""Larger images are decoded block by block."""
 
 
 class ImageFile(NamedTuple):

@@ -34,6 +34,11 @@ _RANGE: Final = re.compile(r"\{(\d+)\.\.(\d+)\}")
 _VARIES: Final = re.compile(rf"[*?\[]|{_RANGE.pattern}")
 _MOST_IN_RANGE: Final = 100_000
 _MOST_OPEN: Final = 16
+_LONGEST, _DEEPEST = 4096, 100
+_OUT: Final = "names must not point outside the archive"
+_TOO_LONG: Final = (
+    f"names are limited to {_LONGEST:,} characters and {_DEEPEST} folders"
+)
 
 
 def is_parquet(path: str) -> bool:
@@ -137,8 +142,8 @@ def archives_in(text: str) -> list[str]:
             "range such as {0000..0009}, or *"
         )
     texts = [text]
-    while any(_RANGE.search(one) for one in texts):
-        texts = [each for one in texts for each in _expanded(one)]
+    while _RANGE.search(texts[0]):
+        texts = _expanded(texts)
     found = list[str]()
     for one in texts:
         found += naturally(glob(one, recursive=True)) if has_magic(one) else [one]  # noqa: PTH207 - as typed
@@ -147,19 +152,19 @@ def archives_in(text: str) -> list[str]:
     return found
 
 
-def _expanded(text: str) -> list[str]:
-    """Expand the first range of a text."""
-    if (found := _RANGE.search(text)) is None:
-        return [text]
-    first, last = found.groups()
-    numbers = range(int(first), int(last) + 1)
-    if not 0 < len(numbers) <= _MOST_IN_RANGE:
-        raise UsageError(
-            f"{text}: {found[0]} is not a range of archives; expected the lower number "
-            f"first, and at most {_MOST_IN_RANGE:,}"
-        )
-    before, after = text[: found.start()], text[found.end() :]
-    return [f"{before}{number:0{len(first)}}{after}" for number in numbers]
+def _expanded(texts: list[str]) -> list[str]:
+    """Expand the first range of each text."""
+    found = list[str]()
+    for text in texts:
+        before, first, last, after = _RANGE.split(text, 1)
+        numbers = range(int(first), int(last) + 1)
+        if not 0 < len(numbers) * len(texts) <= _MOST_IN_RANGE:
+            raise UsageError(
+                f"{text}: {{{first}..{last}}} is not a range of archives; expected the "
+                f"lower number first, and at most {_MOST_IN_RANGE:,} archives"
+            )
+        found += [f"{before}{one:0{len(first)}}{after}" for one in numbers]
+    return found
 
 
 def is_archive(name: str) -> bool:
@@ -231,14 +236,14 @@ class Archive(Generic[Member]):
     """An archive, with its members (without folders) by name.
 
     Attributes:
-        hostile: Members whose names point outside the archive; never read.
+        hostile: Names of members that are never read, by reason.
         close: Closes the file.
     """
 
     def __init__(self, path: str) -> None:
         self.path = Path(path)
         self.members: dict[str, Member] = {}
-        self.hostile: list[str] = []
+        self.hostile: dict[str, list[str]] = {}
         self._file: IO[bytes] = self.path.open("rb")
         self.close = weakref.finalize(self, self._file.close)
 
@@ -254,8 +259,9 @@ class Archive(Generic[Member]):
     def _add(self, typed: str, member: Member) -> str:
         """Register a member; returns its name, or an empty text if it is hostile."""
         parts = [part for part in typed.split("/") if part not in ("", ".")]
-        if not parts or typed.startswith("/") or ".." in parts or "\0" in typed:
-            self.hostile.append(typed)
+        leads_out = typed.startswith("/") or ".." in parts or "\0" in typed
+        if not parts or leads_out or len(parts) > _DEEPEST or len(typed) > _LONGEST:
+            self.hostile.setdefault(_OUT if leads_out else _TOO_LONG, []).append(typed)
             return ""
         name = "/".join(parts)
         if name in self.members:

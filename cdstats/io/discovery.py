@@ -43,6 +43,7 @@ from cdstats.io.layouts import (
     without_left_out,
 )
 from cdstats.io.listing import (
+    ARCHIVE_ENDS,
     ArchiveListing,
     Listing,
     is_folder,
@@ -269,7 +270,6 @@ def _look(text: str, search: Search) -> _Found:
 
 
 def _with_member(files: FoundFiles, member: str, ending: str = "") -> FoundFiles:
-    """Set the member to read in all files with an extension."""
     return FoundFiles(
         f._replace(name=f"{f.name}#{member}" if f.name else "", member=member)
         if not f.member and f.path.lower().endswith(ending)
@@ -310,25 +310,25 @@ def _inside(text: str, typed: Inside, search: Search) -> _Found:
         return _matching(text, pattern, listing, search)
     if not member or listing.is_there:
         return _folder(listing, search)
-    if is_archive(member):
-        raise DataError(
-            f"{text}: nested archives cannot be read; unpack {typed.archive} and "
-            "name its folder"
-        )
     if listing.problems:
         raise DataError(listing.problems[0])
     files = FoundFiles(
         FoundFile(f"{_absolute(Path(path))}!{member}", "")
         for path in paths
         if member in open_archive(path).members
+        and not member.lower().endswith(ARCHIVE_ENDS)
     )
+    if not files and is_archive(member):
+        raise DataError(
+            f"{text}: nested archives cannot be read; unpack {typed.archive} and "
+            "name its folder"
+        )
     if not files:
         raise DataError(f"{text}: no such file or folder in the archive")
     return _Found(roots=[listing.base], files=files)
 
 
 def _file(path: Path, member: str = "") -> _Found:
-    """A single file; its name and split are set with its dataset."""
     file = FoundFile(_absolute(path), "", "", member)
     return _Found(roots=[Path(file.path).parent], files=FoundFiles([file]))
 
@@ -338,7 +338,6 @@ def _absolute(path: Path) -> str:
 
 
 def _folder(listing: Listing, search: Search) -> _Found:
-    """Find the masks or other files in a folder."""
     home = listing.place
     while says_split_or_masks(home.name):
         home = home.parent
@@ -359,7 +358,6 @@ def _folder(listing: Listing, search: Search) -> _Found:
 
 
 def _local_matching(text: str, search: Search) -> _Found:
-    """Find local files that match a pattern or glob."""
     pattern = _pattern(text)
     root = Path(pattern.folder)
     if not root.is_dir():
@@ -369,7 +367,6 @@ def _local_matching(text: str, search: Search) -> _Found:
 
 
 def _pattern(text: str) -> Pattern:
-    """Parse a local pattern or glob."""
     parts = text.replace(os.sep, "/").split("/")
     if not is_pattern(text):
         # In a glob, ** crosses folders only as a whole path component.
@@ -464,7 +461,6 @@ def _listed(
 
 
 def _names_file(root: Path, line: str) -> bool:
-    """Whether the first line of a list may be a path."""
     is_plain = not re.search(r"[,;\t]", line) or looks_like_address(line)
     return is_plain or os.path.lexists(root / line)
 
@@ -472,7 +468,6 @@ def _names_file(root: Path, line: str) -> bool:
 def _on_sheet(
     place: str, name: str, root: Path, lines: Sequence[SheetLine], *, masks: bool
 ) -> _Found:
-    """The files in one column of a sheet, in line order."""
     named = (line.target if masks else line.pred for line in lines)
     found = _on_list(place, name, root, named)
     if len(found.files) != len(lines):
@@ -487,7 +482,6 @@ def _on_sheet(
 
 
 def _on_list(place: str, name: str, root: Path, lines: Iterable[str]) -> _Found:
-    """The files of a list, relative to its folder."""
     above = Path(_absolute(root))
     files = FoundFiles()
     for line in lines:

@@ -31,7 +31,7 @@ _SHOWN: Final = 3
 ENOUGH: Final = 0.5
 """Share of the smaller of two name sets that must match for the same images."""
 _MOST_BESIDE: Final = 24
-"""With at most so many files in a folder, one such as ``ref.png`` is its only mask."""
+"""Most files in a folder where one, such as ``ref.png``, is the only mask."""
 _TOKEN: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+|[^\W\dA-Za-z_]+")
 _LONG_NUMBER: Final = re.compile(r"\d{2,}")
 _THIRD: Final = re.compile(r"(?i)(?<![a-z])t0*([3-9]|[1-9]\d+)(?!\d)")
@@ -129,7 +129,6 @@ def _is_marked(stem: str, token: re.Match[str], before: str, dated: bool) -> boo
 
 
 def _stem(name: str, *, numbered: bool = True, dated: bool = True) -> _Stem:
-    """Parse a file name, without its folders."""
     stem = PurePosixPath(name).stem
     kind, key, shape, end, before = list[str](), list[str](), "", 0, ""
     for token in _TOKEN.finditer(stem):

@@ -42,6 +42,8 @@ _FILTERS: Final = _PACKINGS | {_SHUFFLE, _SUM}
 """Filters built into HDF5 and h5py; others are plugins, which run code."""
 _TRUSTED_BYTES: Final = 1 << 20
 """Smaller chunks need no check: deflate expands at most 1,032 times."""
+_PIECE: Final = 1 << 14
+"""Deflated bytes unpacked at once; they unpack to 16 MiB at most."""
 _ADDED_BYTES: Final = 1 << 10
 """Most bytes that a filter may add to a chunk."""
 
@@ -160,12 +162,13 @@ def _with_cache(dataset: h5py.Dataset) -> h5py.Dataset:
     _check_chunks(dataset, size)
     access = h5py.h5p.create(h5py.h5p.DATASET_ACCESS)
     access.set_chunk_cache(_SLOTS, max(size, CACHE_BYTES), 1.0)
-    opened = h5py.h5d.open(dataset.file.id, dataset.name.encode(), access)
-    return h5py.Dataset(opened)
+    file, name = dataset.file, dataset.name
+    # HDF5 ignores the settings for a dataset that is already open.
+    dataset.id.close()
+    return h5py.Dataset(h5py.h5d.open(file.id, name.encode(), access))
 
 
 def _filters(dataset: h5py.Dataset) -> list[tuple[int, str]]:
-    """Code and name of each filter of a dataset."""
     made = dataset.id.get_create_plist()
     found = map(made.get_filter, range(made.get_nfilters()))
     return [(code, name.decode(errors="replace")) for code, _, _, name in found]
@@ -213,9 +216,10 @@ def _unpacks_beyond(data: bytes, most: int) -> bool:
     """Whether deflated bytes inflate to more than `most`; HDF5 checks for damage."""
     unpacker, total = zlib.decompressobj(), 0
     try:
-        while data and not unpacker.eof and total <= most:
-            total += len(unpacker.decompress(data, _TRUSTED_BYTES))
-            data = unpacker.unconsumed_tail
+        for start in range(0, len(data), _PIECE):
+            total += len(unpacker.decompress(data[start : start + _PIECE]))
+            if unpacker.eof or total > most:
+                break
     except zlib.error:
         return False
     return total > most

@@ -95,8 +95,7 @@ def as_files(
     With ``stay``, CUDA tensors stay on their GPU unless an option needs them elsewhere.
     """
     known = dict(given)
-    elsewhere = known.get("engine", "local"), known.get("device")
-    stay &= elsewhere[0] == "local" and elsewhere[1] != "cpu"
+    stay &= known.get("engine", "local") == "local" and known.get("device") != "cpu"
     stay &= not any(known.get(name) for name in _ON_HOST)
     with _Room(stay=stay) as room:
         if "paths" in known:

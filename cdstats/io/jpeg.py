@@ -259,7 +259,6 @@ def _frame(marker: int, body: bytes) -> JpegFrame:
 
 
 def _scan(frame: JpegFrame, body: bytes) -> list[int]:
-    """The components of a scan."""
     count = body[0] if body else 0
     if len(body) != 4 + 2 * count:
         raise damaged("a scan header has a wrong length")

@@ -206,7 +206,7 @@ def choose_masks(
     prefer = preset.prefer if preset else _usual_choice(folder, ordered)
     sure = _laid_out(folder, ordered) if known and not preset else set()
     kept, note = _by_folder(folder, ordered, prefer, sure)
-    kept, beside = _pictures(kept)
+    kept, beside = _without_stacks(kept)
     note += beside
     _refuse_parallel_folders(folder, kept)
     _refuse_unnamed_folders(folder, ordered, kept)
@@ -247,7 +247,7 @@ def choose_predictions(folder: Path, names: list[str]) -> Chosen:
         read = naturally({_folder(name) or "." for name in kept})
         told = f"read the predictions in {some(read)}"
         notes.append(f"{told}; skipped {some(naturally(skipped))}")
-    kept, beside = _pictures(kept)
+    kept, beside = _without_stacks(kept)
     notes += beside
     said = {name: file_words(name) for name in kept}
     best = set(_best_predictions({name: role for name, (role, _) in said.items()}))
@@ -258,7 +258,7 @@ def choose_predictions(folder: Path, names: list[str]) -> Chosen:
     return Chosen(kept, notes)
 
 
-def _pictures(names: list[str]) -> tuple[list[str], list[str]]:
+def _without_stacks(names: list[str]) -> tuple[list[str], list[str]]:
     """The files without array stacks beside images, and notes on skipped stacks.
 
     A stack beside images is a copy of all masks, or something else such as weights.
@@ -357,7 +357,6 @@ def _are_lettered(folders: Iterable[str]) -> bool:
 
 
 def _role(roles: Sequence[Role], labels: Sequence[int]) -> Role:
-    """The role of a file, from the roles of its folders."""
     for role in (Role.PREDICTION, Role.ASIDE):
         if role in roles:
             return role
@@ -400,7 +399,7 @@ def _by_folder(
         kept = preferred
     else:
         is_inside = is_mask_folder(folder.absolute().name)
-        kept = _surest(names, places, is_inside)
+        kept = _most_likely(names, places, is_inside)
         more = {name for name in sure if places[name].role in LABELS}.difference(kept)
         kept = naturally({*kept, *more}) if more else kept
     if len(kept) == len(names):
@@ -438,7 +437,9 @@ def _preferred(names: Sequence[str], prefer: Sequence[str]) -> list[str]:
     return next(filter(None, found), [])
 
 
-def _surest(names: list[str], places: dict[str, _Place], is_inside: bool) -> list[str]:
+def _most_likely(
+    names: list[str], places: dict[str, _Place], is_inside: bool
+) -> list[str]:
     """The files of the most likely role in each folder with labels."""
     best: dict[tuple[str, ...], int] = {}
     for place in set(places.values()):
@@ -491,7 +492,6 @@ def _beside(
 
 @lru_cache(maxsize=1024)
 def _above(folder: str) -> tuple[str, ...]:
-    """All folders above a folder, including the root."""
     parts = folder.split("/")
     return tuple("/".join(parts[:end]) for end in range(len(parts)))
 

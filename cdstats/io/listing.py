@@ -24,6 +24,7 @@ from cdstats.io.lists import LIST_ENDS, names_file
 from cdstats.io.naming import (
     is_image_folder,
     says_split_or_masks,
+    some,
     split_above,
     split_named,
 )
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
 MASK_FILE: Final = ".msk"
 """Suffix that GDAL appends to the name of an image to find its mask file."""
 
+_SHOWN: Final = 60
+"""Most characters of a member name that a message shows."""
 _TEXTS: Final = tuple(end for end in LIST_ENDS if end != ".json")
 """Extensions of lists; JSON beside images usually describes one image each."""
 
@@ -210,8 +213,6 @@ class Listing:
 
 
 class _Visit(NamedTuple):
-    """A folder to read."""
-
     prefix: str
     state: State
     seen: set[tuple[int, int, State]] | None = None
@@ -412,7 +413,7 @@ class ArchiveListing(Listing):
         members = [(p, n) for p in paths for n in self._members(p, extensions, start)]
         times = Counter(name for _, name in members)
         self._real: dict[str, tuple[str, str]] = {}
-        self.is_there = bool(members)
+        self.is_there = bool(members) or not below
         for path, name in members:
             # Shards with equal member names become separate folders.
             apart = f"{stem_of(path)}/{name}" if times[name] > 1 else name
@@ -431,11 +432,11 @@ class ArchiveListing(Listing):
         except DataError as error:
             self.problems.append(f"{path}: {error}")
             return
-        for name in archive.hostile:
-            if _suffix(name) in extensions:
+        for reason, names in archive.hostile.items():
+            if wanted := [repr(n[:_SHOWN]) for n in names if _suffix(n) in extensions]:
+                number = counted(len(wanted), "member")
                 self.problems.append(
-                    f"{path}: the member {name!r} is skipped: its name points outside "
-                    "the archive"
+                    f"{path}: {number} skipped ({some(wanted)}): {reason}"
                 )
         for name in archive.members:
             if name.startswith(start):

@@ -141,8 +141,6 @@ class _Line(NamedTuple):
 
 
 class _SplitList(NamedTuple):
-    """The lines of one list file."""
-
     split: str
     path: Path
     lines: tuple[_Line, ...]
@@ -265,7 +263,6 @@ class SplitLists:
         return placed, notes
 
     def _missing(self) -> Iterator[str]:
-        """Notes on listed names without a mask."""
         held = {
             n for lists, path, _ in self._beside() for n in _names_of(lists.below(path))
         }

@@ -52,7 +52,8 @@ _OTHERS: Final = {
 _COMPLEX: Final = 0x800
 _HEAD_BYTES: Final = 1 << 12
 """Bytes at the start of a variable that contain its name, shape and data offset."""
-_PIECE: Final = 1 << 20
+_PIECE: Final = 1 << 14
+"""Deflated bytes read at once; they unpack to 16 MiB at most."""
 
 
 def open_images(file: ImageFile) -> list[OpenImage]:
@@ -122,11 +123,13 @@ class _Variable:
         check_memory(self.matrix, "save it with -v7.3, which is read chunk by chunk")
         data = bytearray()
         unpacker = zlib.decompressobj()
-        left = source.read(self.element.start, self.element.size)
-        while left and not unpacker.eof and len(data) <= self.matrix:
-            data += unpacker.decompress(left, _PIECE)
-            left = bytearray(unpacker.unconsumed_tail)
-        if len(data) != self.matrix or not unpacker.eof or unpacker.unused_data:
+        place, end = self.element.start, self.element.start + self.element.size
+        while place < end and not unpacker.eof and len(data) <= self.matrix:
+            size = min(_PIECE, end - place)
+            data += unpacker.decompress(source.read(place, size))
+            place += size
+        is_whole = place == end and unpacker.eof and not unpacker.unused_data
+        if len(data) != self.matrix or not is_whole:
             raise DataError(
                 "MAT file is damaged: the length of a variable differs from its header"
             )

@@ -375,7 +375,6 @@ def _is_mask(pair: FilePair) -> bool:
 
 
 def _is_file(text: str, found: FoundSet) -> bool:
-    """Whether a path is a single file or one member of a file."""
     file, member = member_in(text)
     if len(found.files) > 1:
         return False
@@ -415,15 +414,15 @@ def _pair(
         masks.others.files,
     )
     left, right, others = _sides(sides, masks, rows, crops=crops)
-    if not left.keys() & right.keys() or any(_unclear(left, right)):
+    if not left.keys() & right.keys() or any(_ambiguities(left, right)):
         again = _sides(sides, masks, rows, crops=crops, splits=True)
         if again[0].keys() & again[1].keys():
             left, right, others = again
-    for text in _unclear(left, right):
+    for text in _ambiguities(left, right):
         raise DataError(text)
     skipped = _skip_others(left, right, others, masks.split)
     if not left.keys() & right.keys():
-        raise DataError(_nothing_text(left, right, skipped, rows))
+        raise DataError(_no_pairs_text(left, right, skipped, rows))
     target = {key: entries[0] for key, entries in right.items()}
     pairs: dict[str, list[FilePair]] = defaultdict(list)
     has_runs = left.has_runs
@@ -447,10 +446,10 @@ def _pair(
             ),
         )
     ]
-    return found, [*filter(None, (skipped, _apart_text(found)))]
+    return found, [*filter(None, (skipped, _split_note(found)))]
 
 
-def _apart_text(pairs: Sequence[FilePair]) -> str:
+def _split_note(pairs: Sequence[FilePair]) -> str:
     """A note if the typed folders are of different splits."""
     for one, two in ((pair.prediction, pair.target) for pair in pairs):
         splits = [file.split for file in (one, two) if file]
@@ -534,7 +533,7 @@ def _stated_split(entry: _Entry) -> str:
     return split_in(PurePosixPath(entry.file.name).parts[:-1])
 
 
-def _unclear(left: _Side, right: _Side) -> Iterator[str]:
+def _ambiguities(left: _Side, right: _Side) -> Iterator[str]:
     """Messages on pairs that are ambiguous or of different splits."""
     yield from right.doubles()
     yield from left.doubles(runs=True)
@@ -550,7 +549,7 @@ def _unclear(left: _Side, right: _Side) -> Iterator[str]:
                 )
 
 
-def _nothing_text(
+def _no_pairs_text(
     left: _Side, right: _Side, skipped: str, rows: Mapping[str, str]
 ) -> str:
     """The message if nothing pairs: example names, and patterns that would pair."""

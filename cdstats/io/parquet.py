@@ -16,6 +16,7 @@ from itertools import accumulate, count
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
 
+from cdstats.core.columns import printable
 from cdstats.core.errors import CdstatsError, DataError, UsageError, counted
 from cdstats.core.secrets import Sealed
 from cdstats.io.addresses import is_address
@@ -41,6 +42,8 @@ _BOMB: Final = 64
 """Compression ratio above which a column cannot contain images."""
 _PAGE_BYTES: Final = (1 << 31) - 1
 """Size limit for a page in the format; a page is unpacked whole."""
+_COPIES: Final = 4
+"""Copies of a page in memory: unpacked, as an array, as a value and as bytes."""
 _SHOWN: Final = 8
 ROWS_PAIR: Final = (
     "Rows of a Parquet file pair by the file name in their path column; if either file "
@@ -164,7 +167,7 @@ class ParquetFile(Archive[_Column]):
             f"{one.name} ({_short(one.type)})" for one in self._table.schema_arrow
         ]
         more = ", ..." if len(fields) > _SHOWN else ""
-        return f"columns: {', '.join(fields[:_SHOWN])}{more}"
+        return f"columns: {', '.join(fields[:_SHOWN]) or 'none'}{more}"
 
     def holds(self, column: str) -> str:
         """The format of the first image in a column; empty if there is none."""
@@ -262,7 +265,7 @@ class _Reader:
 def _check_packing(size: int, packed: int) -> None:
     """Refuse a page that may unpack to more than memory allows."""
     if size > _BOMB * packed:
-        check_memory(min(size, _PAGE_BYTES), "save the images unpacked")
+        check_memory(_COPIES * min(size, _PAGE_BYTES), "save the images unpacked")
 
 
 def _inner(value: Any, steps: Iterable[str]) -> Any:  # noqa: ANN401 - a struct or None
@@ -414,7 +417,7 @@ def rows_of(files: FoundFiles, typed: str = "") -> FoundFiles:
                     )
                     known[key] = column, range(opened.rows)
         except ColumnError as error:
-            raise ColumnError(f"{file.path}: {error}") from None
+            raise ColumnError(printable(f"{file.path}: {error}")) from None
         except DataError:
             # Reading this file will report the reason.
             found.append(file._replace(member=""))
@@ -429,7 +432,6 @@ def rows_of(files: FoundFiles, typed: str = "") -> FoundFiles:
 
 
 def _without_column(typed: str, file: FoundFile) -> str:
-    """A path as typed, without its column."""
     return typed.removesuffix(f"#{file.member}") if file.member else typed
 
 
@@ -438,7 +440,6 @@ def _with(path: str, end: str) -> str:
 
 
 def _column_and_row(member: str) -> tuple[str, str]:
-    """Column and row number of a member; both may be empty."""
     column, _, number = member.rpartition("#")
     return (column, number) if number.isdecimal() else (member, "")
 

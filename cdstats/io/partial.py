@@ -54,7 +54,7 @@ def pair_blocks(
     first: OpenImage, second: OpenImage, partner: str
 ) -> Iterator[tuple[Marks, Marks]]:
     """The marked pixels of both files, strip by strip."""
-    for one, two in _in_step(_rows(first), _rows(second)):
+    for one, two in _aligned(_rows(first), _rows(second)):
         both = int((one & two).sum())
         if both:
             raise DataError(f"{counted(both, 'pixel')} marked here and in {partner}")
@@ -83,7 +83,7 @@ def _rows(image: OpenImage) -> Iterator[Marks]:
             waiting, filled = [], 0
 
 
-def _in_step(first: Iterator[Marks], second: Iterator[Marks]) -> Iterator[Pair]:
+def _aligned(first: Iterator[Marks], second: Iterator[Marks]) -> Iterator[Pair]:
     """Cut the strips of two files to equal heights."""
     one, two = next(first, None), next(second, None)
     while one is not None and two is not None:

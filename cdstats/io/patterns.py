@@ -207,7 +207,6 @@ def _fits(step: Step, name: str) -> bool:
 
 
 def _translated(text: str, tokens: re.Pattern[str]) -> str:
-    """The regular expression for a pattern or a part of one."""
     regex, end = "", 0
     seen: set[str] = set()
     for token in tokens.finditer(text):
@@ -253,7 +252,6 @@ def suggest_patterns(
 def _paired(
     patterns: tuple[str, str], predictions: Sequence[str], masks: Sequence[str]
 ) -> int:
-    """The number of names that two patterns pair."""
     splits = [{*filter(None, map(split_named, one.split("/")))} for one in patterns]
     if splits[0] and splits[1] and splits[0].isdisjoint(splits[1]):
         return 0  # equal numbers in two splits are different images

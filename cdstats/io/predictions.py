@@ -126,7 +126,7 @@ def _opened(
     """The predictions of a local file or a copy."""
     opened = _array(path, member, most)
     if opened is None:
-        images = _pictures(str(path), member, how, most)
+        images = _image_predictions(str(path), member, how, most)
     else:
         found, kind = opened
         # An index selects from a stack, so two planes are images, not channels.
@@ -170,7 +170,6 @@ def _decoded(image: OpenImage, how: Decoding) -> OpenImage:
 
 
 def _without_score(block: Block, nodata: Value | None) -> NDArray[np.bool_] | None:
-    """Transparent, masked and nodata pixels."""
     if nodata is None:
         return block.hidden
     values = block.values if block.is_colour else block.values[..., None]
@@ -179,7 +178,7 @@ def _without_score(block: Block, nodata: Value | None) -> NDArray[np.bool_] | No
     return empty if block.hidden is None else empty | block.hidden
 
 
-def _pictures(
+def _image_predictions(
     path: str, member: str, how: Decoding, max_pixels: int
 ) -> list[OpenImage]:
     """The predictions of an image file; two bands are treated as channels."""

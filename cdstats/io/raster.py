@@ -158,7 +158,7 @@ def _decoded(error: UnicodeDecodeError) -> str:
 _LOGGER: Final = logging.getLogger("rasterio._err")
 
 
-class _Ear(logging.Filter):
+class _MessageFilter(logging.Filter):
     """Captures the messages of listening threads and passes all others.
 
     The logger's level is lowered only while a thread listens, so that applications
@@ -174,7 +174,7 @@ class _Ear(logging.Filter):
         self._hook = sys.unraisablehook
 
     @contextmanager
-    def listening(self) -> Iterator[list[str]]:
+    def capture(self) -> Iterator[list[str]]:
         """Capture the messages of this thread."""
         said: list[str] = []
         self._threads.said = said
@@ -215,14 +215,14 @@ class _Ear(logging.Filter):
         return record.levelno >= (self._level or usual if self._listening else 0)
 
 
-_EAR: Final = _Ear()
-_LOGGER.addFilter(_EAR)
+_MESSAGES: Final = _MessageFilter()
+_LOGGER.addFilter(_MESSAGES)
 
 
 @contextmanager
 def no_warnings(path: str) -> Iterator[None]:
     """Turn GDAL warnings during decoding into errors."""
-    with _EAR.listening() as said:
+    with _MESSAGES.capture() as said:
         yield
     if said:
         raise DataError(f"cannot be decoded: {_said(said[0], path)}")

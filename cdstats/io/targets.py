@@ -58,7 +58,6 @@ def read_labels_and_greys(
 
 
 def _joined(strips: Iterable[NDArray[np.uint8]], image: OpenImage) -> NDArray[np.uint8]:
-    """Join strips of whole rows to an image."""
     labels = np.empty((image.height, image.width), dtype=np.uint8)
     row = 0
     for strip in strips:

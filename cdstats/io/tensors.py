@@ -95,7 +95,6 @@ def _check_archive(path: Path) -> set[int]:
 
 
 def _load(path: Path, *, is_archive: bool) -> Any:  # noqa: ANN401 - what it holds
-    """Load a tensor file into memory."""
     import torch
 
     size = path.stat().st_size

@@ -165,7 +165,6 @@ def _stored(
 def _decoded(
     file: BinaryIO, page: Page, block: int, wanted: int, rows: tuple[int, int]
 ) -> bytes:
-    """The bytes of some rows in a block."""
     first, last = rows[0] * page.row_bytes, rows[1] * page.row_bytes
     if not page.is_plain:
         return _inflated(file, page, block, wanted)[first:last]

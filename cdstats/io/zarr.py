@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 _KIND: Final = "Zarr"
 _MOST_JSON: Final = 1 << 24
+_MOST_CHUNKS: Final = 1 << 26
 _ADDED_BYTES: Final = 1 << 10
 """Bytes that a codec may add to a chunk, in addition to 1/64."""
 _SUM: Final = "crc32c"
@@ -98,7 +99,6 @@ def _found_in(root: Path) -> tuple[dict[str, _Array], dict[str, str]]:
 
 
 def _metadata(folder: Path) -> dict[str, Any] | None:
-    """The metadata of a folder; None if it has none."""
     if (found := _json(folder / "zarr.json")) is not None:
         return found | {"is_array": found["node_type"] == "array"}
     if (found := _json(folder / ".zarray")) is not None:
@@ -119,7 +119,6 @@ def _json(path: Path) -> dict[str, Any] | None:
 
 
 def _bytes(path: Path, most: int) -> bytes | None:
-    """Read a file; None if it does not exist."""
     try:
         opened, size = open_regular(path)
     except FileNotFoundError:
@@ -264,6 +263,13 @@ class _Array:
         """The same array, after checking that its chunks fit in memory."""
         size = math.prod(self._file_shape) * self.dtype.itemsize
         check_memory(2 * size, "save it in smaller chunks")
+        lengths = zip(self.shape, self._file_shape, strict=True)
+        number = math.prod(-(-length // step) for length, step in lengths)
+        if number > _MOST_CHUNKS:
+            raise DataError(
+                f"holds {number:,} chunks; expected at most {_MOST_CHUNKS:,}: save it "
+                "in larger chunks"
+            )
         return self
 
     @property

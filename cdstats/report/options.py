@@ -169,7 +169,7 @@ def check_sources(options: ShownOptions, saved: Mapping[str, StrPath]) -> None:
         ("predictions", pred, "--pred and --target"),
     ):
         if kind in saved and given:
-            raise UsageError(f"{saved[kind]} holds {kind}; leave out {named}")
+            raise UsageError(f"{saved[kind]} holds {kind}; omit {named}")
     if options.losses and not (pred or "predictions" in saved):
         raise UsageError("--loss needs predictions; name them with --pred")
     _refuse_unknown(options)

@@ -59,12 +59,12 @@ class ModelChoice:
         if self.scale is not None and not 0 < self.scale < float("inf"):
             raise UsageError(f"--scale {self.scale:g}: expected a number above 0")
         if self.scale is not None and self.kind is Kind.HARD:
-            raise UsageError("--scale is for probabilities; leave out --kind hard")
+            raise UsageError("--scale is for probabilities; omit --kind hard")
         if self.rule and (
             self.scale is not None or self.kind in (Kind.PROB, Kind.LOGIT)
         ):
             raise UsageError(
-                "--pred-changed makes labels; leave out --scale and --kind, or the rule"
+                "--pred-changed makes labels; omit --scale and --kind, or the rule"
             )
 
     @property

@@ -12,7 +12,7 @@ from .outcome import Outcome
 from .runner import Tally, run_format
 
 COLUMNS = (
-    "format", "files", "true", "failed", "silent", "unchecked", "silent there",
+    "format", "files", "true", "failed", "silent", "unchecked", "silent, unchecked",
     "raised", "noise", "crash", "hang", "naive readers, silent",
 )  # fmt: skip
 
