@@ -517,6 +517,23 @@ def test_stacks_of_different_length_do_not_pair(tmp_path: Path) -> None:
     assert "holds 3" in reasons(done)["p.npy"]
 
 
+def test_a_stack_pairs_with_files_by_the_sheet_that_the_message_shows(
+    tmp_path: Path,
+) -> None:
+    for number in range(2):
+        save(tmp_path / f"m/{number}.png", labels(number))
+    save(tmp_path / "p.npy", stack(0, 1))
+    done = score_pair(tmp_path / "p.npy", tmp_path / "m")
+    assert done.code == 1
+    assert done.err.rstrip().endswith(
+        "header pred,target and lines such as p.npy#0,0.png"
+    )
+    sheet = tmp_path / "pairs.csv"
+    sheet.write_text("pred,target\np.npy#0,m/0.png\np.npy#1,m/1.png\n")
+    done = run("loss", "--pred", f"@{sheet}", "--format", "csv")
+    assert done.code == 0, done.err
+
+
 def test_a_number_beyond_the_stack_says_how_many_it_holds(tmp_path: Path) -> None:
     preds = save(tmp_path / "p.npy", stack(1, 2, 3))
     mask = save(tmp_path / "m.png", labels(1))

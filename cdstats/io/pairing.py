@@ -49,7 +49,7 @@ from cdstats.io.patterns import (
     suggest_patterns,
 )
 from cdstats.io.predictions import PREDICTION_EXTENSIONS
-from cdstats.io.sheets import RunLine, names_of_runs
+from cdstats.io.sheets import BY_SHEET, RunLine, names_of_runs
 from cdstats.io.signatures import is_one
 
 if TYPE_CHECKING:
@@ -562,21 +562,23 @@ def _no_pairs_text(
             f"holds {beside}. {ROWS_PAIR}"
         )
     first, second = ([file.key_name for file in side.found] for side in (left, right))
-    one, two = (
+    own, of_masks = (
         {file.split for file in side.found} - {*_NO_SPLIT} for side in (left, right)
     )
-    # Predictions without a split may be of any split.
     names: dict[str, list[str]] = defaultdict(list)
     for file in right.found:
-        names["" if one or len(two) < 2 else file.split].append(file.key_name)
-    # Equal numbers in two splits are different images.
-    apart = one and two and one.isdisjoint(two)
+        names["" if own or len(of_masks) < 2 else file.split].append(file.key_name)
+    # Equal numbers in two splits are different images; without a split, of any split.
+    apart = own and of_masks and own.isdisjoint(of_masks)
     ways = {
         split: " --target ".join(map(_quoted_path, (left.text, right.text), found))
         for split, some in names.items()
         if not apart and (found := suggest_patterns(first, some))
     }
     hint = "Mark their common key as {} in patterns for both sides"
+    if min(len(first), len(second)) == 1 < max(len(first), len(second)):
+        one, two = (some[0] + "#0" * (len(some) == 1) for some in (first, second))
+        hint = f"{BY_SHEET} {one},{two}"
     if ways:
         told = (
             f"--pred {way}" + (f" if they are of {s}" if s and len(ways) > 1 else "")

@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 
 HEADER: Final = "pred,target[,split,model,group,seed]"
 """Header of a sheet, as shown in messages."""
+BY_SHEET: Final = (
+    "If one side is a stack, its images have no names to pair with files: list the "
+    "pairs in a CSV file, --pred @pairs.csv, with the header pred,target and lines "
+    "such as"
+)
 _DELIMITERS: Final = ",;\t"
 _LONGEST: Final = 80
 """Most characters of a header shown in a message."""
