@@ -103,6 +103,17 @@ def test_a_killed_run_leaves_whole_files_and_the_next_one_gives_the_same(
     assert tally.resumed == 2
 
 
+def test_a_result_takes_the_place_of_the_old_file_in_one_step(
+    scene: Path, tmp_path: Path
+) -> None:
+    """What still has the old file open, or a link to it, sees no part of the new."""
+    table, link = tmp_path / "images.csv", tmp_path / "link.csv"
+    table.write_text("old")
+    link.hardlink_to(table)
+    assert run("ratio", scene / "masks", "--csv", table).code == 0
+    assert (link.read_text(), table.read_text()[:7]) == ("old", "dataset")
+
+
 def test_a_result_that_differs_is_noticed(tmp_path: Path) -> None:
     from interruption.killing import Result, _see_what_is_left
 
