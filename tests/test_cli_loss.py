@@ -1171,3 +1171,15 @@ def test_a_closed_standard_error_costs_no_result(small: Folders) -> None:
     )
     assert done.returncode == 0
     assert json.loads(done.stdout)["dataset"]["changed"] > 0
+
+
+def test_when_every_pair_fails_that_is_the_first_error(tmp_path: Path) -> None:
+    for number in range(2):
+        save(tmp_path / f"m/{number}.png", np.eye(8, dtype=np.uint8) * 255)
+        save(tmp_path / f"p/{number}.npy", np.full((7, 8), 0.5))
+    done = run("loss", "--pred", tmp_path / "p", "--target", tmp_path / "m")
+    assert done.code == 1
+    errors = done.err.splitlines()
+    assert errors[0] == "error: 2 of 2 images could not be scored; reasons below"
+    assert len(errors) == 3
+    assert "predictions: none scored" in done.out

@@ -213,6 +213,10 @@ def show_scores(run: LossRun, beta: str | float, quiet: bool) -> None:
     messages = list(run.messages)
     if run.images and not run.has_valid:
         text = "no image has a valid pixel, so no value is defined"
+        if all(row.status == "failed" for row in run.images):
+            number = len(run.images)
+            told = counted(number, "image")
+            text = f"{number:,} of {told} could not be scored; reasons below"
         messages.append(Message(Level.ERROR, text))
     for model in run.models:
         messages += score_notes(model.dataset, model.hard, model.one_class_bce, beta)

@@ -108,7 +108,7 @@ class Stated:
         """
         found = list(rows)
         one = cls.of(found)
-        kind = f"predictions: {one.kind}"
+        kind = f"predictions: {one.kind or 'none scored'}"
         by = "version: " if one.version == NOT_RECORDED else "cdstats "
         ground = f"grid: {one.grid}; device: {one.device}; {by}{one.version}"
         if not threshold:
