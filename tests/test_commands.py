@@ -7,6 +7,7 @@ import subprocess
 import sys
 from enum import Enum
 from importlib import import_module
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,19 @@ def test_the_line_of_a_command_is_the_first_of_its_own_help(name: str) -> None:
     assert found.callback.__doc__.partition("\n\n")[0].split() == shown.split()
     assert found.help.partition("\n\n")[0].split() == shown.split()
     assert found.short_help == shown
+
+
+@pytest.mark.parametrize("width", [60, 80])
+def test_the_text_of_a_help_fills_its_lines(
+    width: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("typer.rich_utils.MAX_WIDTH", width)
+    for name in COMMANDS:
+        shown = CliRunner().invoke(app, [name, "--help"], prog_name="cdstats").stdout
+        lines = shown.partition("╭")[0].splitlines()
+        for one, other in pairwise(line.strip() for line in lines):
+            word = other.partition(" ")[0]
+            assert not (one and word) or len(one) + 1 + len(word) > width - 2, one
 
 
 def test_the_commands_are_those_of_the_modules_in_order() -> None:

@@ -94,7 +94,7 @@ def test_a_report_of_merged_crops_draws_their_masks(tmp_path: Path) -> None:
     options = ["--pred", pred, "--target", target, "--overlap", "mean", "-o", str(page)]
     done = run("report", *options)
     assert done.code == 0, done.err
-    assert "no picture" not in done.err
+    assert "no error image" not in done.err
     assert done.err.count("no prediction") == 0
     picture = re.search(
         r'alt="[^"]*TP ([\d,]+), FP ([\d,]+), FN ([\d,]+), TN ([\d,]+)',

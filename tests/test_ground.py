@@ -398,7 +398,7 @@ def test_every_command_checks_grids(
     assert "4 pixels east of its mask" in seen.err
     seen = run(command, *models, *COMMANDS[command], "--grid", "warp")
     assert seen.code == 0, seen.err
-    assert "no picture" not in seen.err
+    assert "no error image" not in seen.err
     tp, fp, fn, tn = confusion(p[:, :-4] >= 0.5, MASK[:, 4:])
     if command == "compare":
         model = json.loads(seen.out)["models"][0]

@@ -399,7 +399,7 @@ def test_the_lines_of_the_page_are_those_of_the_sample_masks() -> None:
         ),
         pytest.param(
             Tally(images=40, without_change=0, changed=9 * 10**6, unchanged=10**6),
-            "most pixels are changed, check whether masks are inverted: pos_weight",
+            "most pixels are changed, so check whether masks are inverted: pos_weight",
             id="mostly changed",
         ),
         pytest.param(

@@ -388,6 +388,6 @@ def _binarisation_text(shown: Binarisation) -> str:
         lines.append(f"  {rule:<5} {share:>8.4g} %  {loaders}")
     if shown.from_128 == 0:
         lines.append(
-            "  low codes look black; readers with threshold 128 find no change"
+            "  low values look black; loaders with the threshold 128 find no change"
         )
     return "\n".join(lines)

@@ -305,7 +305,7 @@ def recommend(counts: Tally) -> Recommendation:
     root, caution = math.sqrt(ratio), ""
     images = counts.images - counts.without_change
     if ratio < 1:
-        caution = "most pixels are changed, check whether masks are inverted: "
+        caution = "most pixels are changed, so check whether masks are inverted: "
     elif counts.changed < FEW_PIXELS and images < FEW_IMAGES:
         pixels = counted(counts.changed, "changed pixel")
         caution = f"only {pixels} in {counted(images, 'image')}: "

@@ -75,7 +75,7 @@ class _Shared(NamedTuple):
 class FoundFiles(Sequence[FoundFile]):
     """A sequence of files, stored as bytes and built on access.
 
-    A file takes about 12 bytes in addition to its name, or 28 with a mark.
+    A file takes about 12 bytes in addition to its name, or 28 if any file has a mark.
 
     Attributes:
         are_named: Whether every file has a name.

@@ -51,6 +51,7 @@ class _Room(ExitStack):
         super().__init__()
         self._stay = stay
         self.devices: set[Any] = set()
+        self.is_used = False
 
     def folder(self) -> Path:
         """Make a folder."""
@@ -68,6 +69,7 @@ class _Room(ExitStack):
 
     def keep(self, path: Path, tensor: Tensor) -> None:
         """Keep a copy of a GPU tensor in place of the contents of a file."""
+        self.is_used = True
         path.write_bytes(np.lib.format.MAGIC_PREFIX)
         key = os.path.abspath(path)  # noqa: PTH100 - as it is found
         own = tensor.detach().clone()
@@ -105,7 +107,7 @@ def as_files(
     with _Room(stay=stay) as room:
         if "paths" in known:
             known["paths"] = _taken(known["paths"], "masks", TARGET, room)
-            if RESIDENT:
+            if room.is_used:
                 known["jobs"] = 1  # worker processes cannot read them
         for pred, target in _SIDES:
             if pred in known and known.get(target) is None:

@@ -251,7 +251,7 @@ class SplitLists:
                 )
         other = f"; not used: {beside}" if beside else ""
         if not known:
-            text = f"splits from {self._names}: not used, because no mask is listed"
+            text = f"splits from {self._names}: not used, because they name no mask"
             return self._files, [f"{text}{other}"]
         notes = [f"splits from {self._names}{other}", *self._missing()]
         if several:

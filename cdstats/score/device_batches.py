@@ -201,7 +201,7 @@ def _ranks(scores: Tensor, logits: bool) -> Tensor:
 
 
 def _codes_of(ranks: Tensor) -> Tensor:
-    """`levels.codes_of`."""
+    """The same as `levels.codes_of`, for tensors."""
     return ((ranks >> int(BITS)) - int(LOW)).clamp(0, CODES - 1)
 
 

@@ -360,7 +360,8 @@ class Scorer:
             scale = choice.scale or _soft_scale(scores, stored.name)
             if scale is None:
                 raise DataError(
-                    f"holds {stored}; with soft targets expected floating probabilities"
+                    f"holds {stored}; with soft targets expected floating "
+                    "probabilities, or their divisor as --scale"
                 )
             scores = way.divided(way.cast(scores, "float64"), scale)
         elif choice.kind is Kind.HARD:

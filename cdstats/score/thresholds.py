@@ -75,7 +75,7 @@ def refuse_thresholds(options: LossOptions, choice: PredictionChoice) -> None:
     """Raise if options for choosing thresholds conflict, before files are listed."""
     by, split = options.chosen_by, options.threshold_split
     if by and choice.kinds == {Kind.HARD}:
-        raise UsageError(f"{by}: labels have one threshold; leave it out")
+        raise UsageError(f"{by}: labels have one threshold; omit this option")
     if split is None:
         return
     if options.split and usual_split(options.split) == usual_split(split):

@@ -10,6 +10,7 @@ import os
 from collections import Counter
 from functools import cache
 from importlib import import_module
+from inspect import cleandoc
 from pkgutil import get_data, iter_modules
 from typing import TYPE_CHECKING, Any, Final
 
@@ -103,5 +104,8 @@ def _load(name: str) -> Any:  # noqa: ANN401 - a class that Typer keeps to itsel
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     import_module(f"{__package__}.{name}")
     maker = typer.Typer(add_completion=False)
-    maker.command(short_help=COMMANDS[name])(_functions[name])
+    # Typer keeps the line ends of a docstring, which would not fit other widths.
+    paragraphs = cleandoc(_functions[name].__doc__ or "").split("\n\n")
+    text = "\n\n".join(one.replace("\n", " ") for one in paragraphs)
+    maker.command(help=text, short_help=COMMANDS[name])(_functions[name])
     return get_command(maker)
