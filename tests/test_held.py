@@ -17,6 +17,8 @@ import cdstats
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from numpy.typing import NDArray
+
 RANDOM = np.random.default_rng(0)
 MASKS = (RANDOM.random((4, 8, 9)) < 0.3).astype(np.uint8)
 PREDS = RANDOM.random((4, 8, 9)).astype(np.float32)
@@ -126,20 +128,16 @@ def test_datasets_splits_and_kinds_of_masks() -> None:
 @pytest.mark.parametrize("dtype", [np.uint8, np.int64, bool])
 @pytest.mark.parametrize("channel", [False, True])
 def test_items_may_be_batches(dtype: type, channel: bool) -> None:
-    masks = MASKS.astype(dtype)
-    preds = PREDS
+    masks: NDArray[Any] = MASKS.astype(dtype)
     if channel:
-        masks, preds = masks[:, None], preds[:, None]
+        masks = masks[:, None]
     batches = [torch.from_numpy(masks[at : at + 2]) for at in (0, 2)]
     found = cdstats.ratio(iter(batches), changed=1, unchanged=0)
     assert [one.changed for one in found.images] == [int(m.sum()) for m in MASKS]
     items = [
-        {"pred": torch.from_numpy(preds[at : at + 2])[:, None][:, 0], "target": batch}
+        {"pred": torch.from_numpy(PREDS[at : at + 2, None]), "target": batch}
         for at, batch in zip((0, 2), batches, strict=True)
     ]
-    if not channel:
-        for item in items:
-            item["pred"] = item["pred"][:, None]
     scored = cdstats.loss(items).models[0].dataset
     assert scored.f1_pooled == cdstats.loss(PREDS, MASKS).models[0].dataset.f1_pooled
 
