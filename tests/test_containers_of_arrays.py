@@ -348,15 +348,20 @@ def test_a_preset_finds_the_variable_of_a_scene(
     expected: str,
     tmp_path: Path,
 ) -> None:
-    path = matlab_5(tmp_path / "scene" / f"{name}.mat", held)
+    path = matlab_5(tmp_path / "River" / f"{name}.mat", held)
     if cube:
-        matlab_5(tmp_path / "scene" / f"{cube}.mat", {"x": np.ones((4, 4, 7))})
-    for place in (tmp_path / "scene", path):
+        matlab_5(tmp_path / "River" / f"{cube}.mat", {"x": np.ones((4, 4, 7))})
+    for place in (tmp_path / "River", path):
         done = run("ratio", place, "--preset", preset, "--by", "image", "--format=csv")
         (row,) = done.rows()
         found = ",".join(row[column] for column in ("changed", "unchanged", "ignored"))
         assert (done.code, found) == (0, expected), done.err
         assert row["path"] == f"{name}.mat#{next(iter(held))}"
+    named = run("ratio", f"{path}#{next(iter(held))}", "--format=csv")
+    (row,) = named.rows()
+    found = ",".join(row[column] for column in ("changed", "unchanged", "ignored"))
+    assert found == expected
+    assert f"(--preset {preset}), because it looks like" in named.err
 
 
 def test_a_stack_along_the_last_axis_is_refused(tmp_path: Path) -> None:

@@ -17,6 +17,8 @@ import cdstats
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from numpy.typing import NDArray
+
 RANDOM = np.random.default_rng(0)
 MASKS = (RANDOM.random((4, 8, 9)) < 0.3).astype(np.uint8)
 PREDS = RANDOM.random((4, 8, 9)).astype(np.float32)
@@ -123,6 +125,23 @@ def test_datasets_splits_and_kinds_of_masks() -> None:
     assert cdstats.loss(scores, MASKS).models[0].dataset.images == 4
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.int64, bool])
+@pytest.mark.parametrize("channel", [False, True])
+def test_items_may_be_batches(dtype: type, channel: bool) -> None:
+    masks: NDArray[Any] = MASKS.astype(dtype)
+    if channel:
+        masks = masks[:, None]
+    batches = [torch.from_numpy(masks[at : at + 2]) for at in (0, 2)]
+    found = cdstats.ratio(iter(batches), changed=1, unchanged=0)
+    assert [one.changed for one in found.images] == [int(m.sum()) for m in MASKS]
+    items = [
+        {"pred": torch.from_numpy(PREDS[at : at + 2, None]), "target": batch}
+        for at, batch in zip((0, 2), batches, strict=True)
+    ]
+    scored = cdstats.loss(items).models[0].dataset
+    assert scored.f1_pooled == cdstats.loss(PREDS, MASKS).models[0].dataset.f1_pooled
+
+
 def test_paths_are_still_paths(files: tuple[Path, Path]) -> None:
     import pandas as pd
 
@@ -148,6 +167,11 @@ def test_paths_are_still_paths(files: tuple[Path, Path]) -> None:
         (lambda: cdstats.ratio([(MASKS[0], MASKS[1])]), "item 0 is tuple"),
         (lambda: cdstats.ratio(MASKS[None, None]), r"expected \(H, W\)"),
         (lambda: cdstats.ratio([np.zeros((4, 4, 4), np.uint8)]), r"\(H, W, 3\)"),
+        (lambda: cdstats.ratio([MASKS[:3]]), r"3 masks or .* as \(3, 1, H, W\)"),
+        (lambda: cdstats.ratio({"a": MASKS, "b": MASKS}), r"dataset .* list\(array\)"),
+        (lambda: cdstats.ratio({"a": MASKS[0], "a/b": MASKS[1]}), "has this name"),
+        (lambda: cdstats.ratio({"a/b": MASKS[0], "a": MASKS[1]}), "has this name"),
+        (lambda: cdstats.ratio({1: MASKS[0], "1": MASKS[1]}), "has this name"),
         (lambda: cdstats.ratio({"a b": MASKS[0]}), "expected a name"),
         (lambda: cdstats.ratio({"../a": MASKS[0]}), "expected a name"),
         (lambda: cdstats.ratio([{"label": MASKS[0]}]), "no 'target'; it has label"),

@@ -354,6 +354,8 @@ def test_a_prior_that_is_given_is_taken_and_all_leaves_out_what_does_not_follow(
         (HALF[:, None].expand(1, 3, 2, 2), LABELS, ValueError),
         (HALF, LABELS[:, None].expand(1, 2, 2, 2), ValueError),
         (HALF.to(torch.uint8), LABELS, TypeError),
+        (HALF.numpy(), LABELS, TypeError),
+        (HALF, LABELS.tolist(), TypeError),
         (HALF, LABELS.to("meta"), ValueError),
     ],
 )

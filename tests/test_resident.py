@@ -360,6 +360,18 @@ def test_only_tensors_of_cuda_devices_stay() -> None:
     assert not held.is_on_device(torch.empty(2, 2, device="meta"))
 
 
+@pytest.mark.parametrize(
+    ("free", "pixels", "stays"), [(40, 1, True), (20, 1, False), (40, 1 << 20, False)]
+)
+def test_a_tensor_stays_if_there_is_memory_to_count_it(
+    free: int, pixels: int, stays: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (free << 20, 100 << 20))
+    for name in ("memory_reserved", "memory_allocated"):
+        monkeypatch.setattr(torch.cuda, name, lambda _: 0)
+    assert held.is_on_device(OnDevice(torch.zeros(pixels))) is stays
+
+
 @pytest.mark.usefixtures("device")
 @pytest.mark.parametrize("size", [(1, 1), (7, 300), (300, 7)])
 def test_hashes_and_counts_on_a_device(size: tuple[int, int]) -> None:

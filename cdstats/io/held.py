@@ -35,6 +35,8 @@ _SIDES: Final = ((PRED, TARGET), ("threshold_from", "threshold_target"))
 _ON_HOST: Final = ("scheduler", "pred_changed", "rule_sensitivity")
 """Options that need pixels in CPU memory."""
 _COLOURS: Final = 3
+_BYTES_OF_PIXEL: Final = 128
+"""Largest GPU memory per pixel while an image is counted and ranked, in bytes."""
 _BFLOAT: Final = "torch.bfloat16"
 _NUMBERS: Final = re.compile(r"torch\.(bool|uint8|int\d+|b?float(16|32|64))")
 """Tensor types that can be counted and scored on a GPU."""
@@ -78,14 +80,17 @@ class _Room(ExitStack):
 
 
 def is_on_device(tensor: Tensor) -> bool:
-    """Whether a tensor is on a CUDA device with at least a quarter of memory free."""
+    """Whether a tensor is on a CUDA device with enough memory free.
+
+    That is a quarter of the memory, and what counting the image needs.
+    """
     if tensor.device.type != "cuda":
         return False
     from torch import cuda
 
     free, total = cuda.mem_get_info(tensor.device)
     kept = cuda.memory_reserved(tensor.device) - cuda.memory_allocated(tensor.device)
-    return free + kept > total // 4
+    return free + kept > max(total // 4, _BYTES_OF_PIXEL * tensor.numel())
 
 
 @contextmanager
@@ -137,6 +142,8 @@ def _taken(
         if models or not all(map(_is_array, value.values())):
             return {k: _taken(one, name, role, room) for k, one in value.items()}
         items = value.items()
+        if name == "masks":
+            _refuse_stacks(value)
     elif _is_array(value):
         items = enumerate(_split(value, role))
     else:
@@ -145,6 +152,17 @@ def _taken(
             return again
         items = enumerate(again)
     return _saved(room, items, {role: name})[role]
+
+
+def _refuse_stacks(named: Mapping[str, Any]) -> None:
+    """Refuse arrays of several masks, which may be a dataset or one image each."""
+    for key, value in named.items():
+        shape = tuple(np.shape(value)) if hasattr(value, "ndim") else ()
+        if len(shape) > 2 and shape[0] != 1 and shape[-1] != _COLOURS:
+            raise TypeError(
+                f"{key!r} is an array {shape}, which may be a dataset or one image: "
+                "for a dataset of masks pass list(array)"
+            )
 
 
 def _pairs(value: Any, room: _Room) -> dict[str, Any]:  # noqa: ANN401
@@ -257,21 +275,42 @@ def _save(room: _Room, folder: Path, name: str, item: object, role: str) -> None
     if array.ndim == 3 and array.shape[0] == 1:
         array = array[0]
     path = folder / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("xb") as file:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("xb")
+    except (FileExistsError, NotADirectoryError):
+        raise TypeError(
+            f"image {name!r}: another image has this name or a part of it, as 'a' and "
+            "'a/b'"
+        ) from None
+    with file:
         if stays:
             room.keep(path, array)
-        elif role == TARGET and array.ndim == 3 and array.dtype == np.uint8:
+        elif role == TARGET and _is_colour(array):
             file.write(_bmp(array))
         else:
             np.save(file, array)
+
+
+def _is_colour(array: NDArray[Any]) -> bool:
+    """Whether an array is one colour image, and not a stack of masks."""
+    if array.ndim != 3 or array.dtype != np.uint8:
+        return False
+    if array.shape[0] == _COLOURS != array.shape[-1]:
+        raise TypeError(
+            f"a mask {array.shape} may be 3 masks or one of 3 channels: pass masks as "
+            "(3, 1, H, W), colours as (H, W, 3)"
+        )
+    return array.shape[-1] in (_COLOURS, _COLOURS + 1)
 
 
 def _bmp(colours: NDArray[np.uint8]) -> bytes:
     """Encode colours ``(H, W, 3)`` as BMP, because array files cannot hold colours."""
     height, width, channels = colours.shape
     if channels != _COLOURS:
-        raise TypeError(f"a mask {colours.shape}: expected (H, W) or (H, W, 3)")
+        raise TypeError(
+            f"a mask {colours.shape}: expected (H, W), (H, W, 3) or (N, H, W)"
+        )
     rows = np.zeros((height, -(-width * 3 // 4) * 4), np.uint8)
     rows[:, : width * 3] = colours[::-1, :, ::-1].reshape(height, -1)
     head = struct.pack("<IiiHHIIiiII", 40, width, height, 1, 24, 0, 0, 0, 0, 0, 0)

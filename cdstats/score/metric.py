@@ -166,11 +166,12 @@ class ChangeMetric(_Base):
                 ``(N, H, W)`` or ``(N, 1, H, W)``, on the device of ``preds``.
 
         Raises:
-            TypeError: If ``preds`` is not floating, and ``kind`` is not ``"hard"``.
+            TypeError: If an argument is not a tensor, or ``preds`` is not floating and
+                ``kind`` is not ``"hard"``.
             ValueError: If shapes or devices differ.
         """
         with torch.no_grad():
-            sums, counts = self._summed(preds.detach(), target.detach())
+            sums, counts = self._summed(preds, target)
         self.sums, self.counts = (
             [one.to(sums.device) for one in held if len(one)] + [new]
             for held, new in ((self.sums, sums), (self.counts, counts))
@@ -312,6 +313,10 @@ def _refusal(loss: Loss) -> str:
 
 def _checked(preds: Tensor, target: Tensor, kind: str) -> tuple[Tensor, Tensor]:
     """Predictions as ``(N, C, H, W)`` and targets as ``(N, H, W)``."""
+    for name, one in (("preds", preds), ("target", target)):
+        if not isinstance(one, Tensor):
+            raise TypeError(f"{name} is {type(one).__name__}; expected a tensor")
+    preds, target = preds.detach(), target.detach()
     shapes = f"preds is {tuple(preds.shape)} and target {tuple(target.shape)}"
     if kind != "hard" and not preds.is_floating_point():
         raise TypeError(
