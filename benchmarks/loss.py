@@ -1,8 +1,8 @@
-"""Loss sums against the published snippet and torch, resident and from disk.
+"""Compare the loss sums with the published snippet and torch, in memory and from disk.
 
-Contenders take turns, so that a change of the machine's speed meets all of them; the
-median of the turns is printed, with its ratio to ``F.binary_cross_entropy``. The
-snippet's nested loop is timed on a few pixels and scaled up.
+The compared programs run in turns, so that noise affects all of them equally. The script
+prints medians and their ratio to ``F.binary_cross_entropy``. The nested loop of the
+snippet is timed on a few pixels and scaled up.
 """
 
 from __future__ import annotations

@@ -1,11 +1,10 @@
-"""``cdstats ratio`` against the scripts that it replaces, and against the floor.
+"""Compare ``cdstats ratio`` with the usual scripts and with the floor.
 
-Four sets of masks: palette PNG of CDnet's kind, PNG of 1024 x 1024, JPEG, and one
-GeoTIFF of 499 Mpx. Every contender is a whole command that counts the same pixels; they
-take turns, after a turn that does not count, so that a change of the machine's speed
-meets all of them. Medians are printed with their ratio to ``cdstats ratio``. A second,
-short run of each on five files gives the cost of a file without start-up. The counts of
-all contenders are compared.
+There are four sets of masks: palette PNG as in CDnet, PNG of 1024 x 1024, JPEG, and one
+GeoTIFF of 499 Mpx. Each compared program is a whole command that counts the same pixels.
+The programs run in turns after a warm-up, so that noise affects all of them equally. The
+script prints medians and their ratio to ``cdstats ratio``, and compares all counts. A
+second, short run on five files shows the cost per file without start-up.
 """
 
 from __future__ import annotations
@@ -416,7 +415,9 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--folder", type=Path, help="where to write (default: temp)")
     parser.add_argument("--keep", action="store_true", help="keep a temporary folder")
-    parser.add_argument("--only", choices=list(SETS), nargs="+", help="some sets alone")
+    parser.add_argument(
+        "--only", choices=list(SETS), nargs="+", help="run only these sets"
+    )
     parser.add_argument("--files", type=int, help="files of each set of many")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--turns", type=int, default=5)

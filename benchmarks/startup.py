@@ -1,9 +1,9 @@
-"""What ``cdstats`` takes before it does anything, beside what it cannot do without.
+"""Compare the start-up of ``cdstats`` with the imports that it needs.
 
-``cdstats --help`` against importing Typer, and ``cdstats ratio`` on five small masks
-against importing NumPy. Whole processes take turns, after a turn that does not count;
-medians, spreads and ratios are printed, of the time on the clock and of that of the
-processors, which others on the machine disturb less.
+``cdstats --help`` is compared with importing Typer, and ``cdstats ratio`` on five small
+masks with importing NumPy. Whole processes run in turns after a warm-up. The script
+prints medians, spreads and ratios of wall-clock time and of processor time, which other
+work on the machine affects less.
 """
 
 from __future__ import annotations
