@@ -1,6 +1,6 @@
 """Compare the loss sums with the published snippet and torch, in memory and from disk.
 
-The compared programs run in turns, so that noise affects all of them equally. The script
+The compared programs run in turns, so that noise affects all of them equally. It
 prints medians and their ratio to ``F.binary_cross_entropy``. The nested loop of the
 snippet is timed on a few pixels and scaled up.
 """

@@ -1,9 +1,9 @@
 """Compare ``cdstats ratio`` with the usual scripts and with the floor.
 
 There are four sets of masks: palette PNG as in CDnet, PNG of 1024 x 1024, JPEG, and one
-GeoTIFF of 499 Mpx. Each compared program is a whole command that counts the same pixels.
-The programs run in turns after a warm-up, so that noise affects all of them equally. The
-script prints medians and their ratio to ``cdstats ratio``, and compares all counts. A
+GeoTIFF of 499 Mpx. Each compared program is a whole command; all count the same pixels.
+The programs run in turns after a warm-up, so that noise affects all of them equally. It
+prints medians and their ratio to ``cdstats ratio``, and compares all counts. A
 second, short run on five files shows the cost per file without start-up.
 """
 
