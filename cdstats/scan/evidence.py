@@ -170,7 +170,7 @@ def duplicates(dataset: str, seen: Sequence[Seen]) -> list[Duplicate]:
             _are_byte_equal([one.file for one in group]),
             tuple(one.row.path for one in group),
         )
-        # A mask may be in two splits; it is no duplicate of itself.
+        # A mask listed in two splits is not a duplicate of itself.
         for held in groups.values()
         if len(group := [*{one.row.path: one for one in held}.values()]) > 1
     ]
